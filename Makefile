@@ -1,0 +1,39 @@
+# Needs Python 3.11 or newer, make and a package index; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint format docs clean
+
+demo: .venv/local
+	@$(BIN)/mistral-client chat "What is the best French cheese?"
+
+test: lint
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
+	$(BIN)/coverage report --fail-under=100 --include='*/_sse.py,*/_retry.py,*/_exchange.py,*/_chunks.py,*/_calls.py'
+
+lint: .venv/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: .venv/dev
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf .venv .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
+
+# One environment; the stamps say what was installed into it last.
+.venv/local: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[local]'
+	@touch $@
+
+.venv/dev: .venv/local
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

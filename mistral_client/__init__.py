@@ -1,0 +1,161 @@
+"""A typed client of Mistral's API with the call style of its first client, and a Mixtral of your own to try it on.
+
+    from mistral_client import ChatMessage, MistralClient
+
+    client = MistralClient(endpoint="local")
+    answer = client.chat(model="mistral-small", messages=[ChatMessage(role="user", content="Why is the sky blue?")])
+    print(answer.choices[0].message.content)
+
+Names are imported when they are first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from ._install import install_as_mistralai
+    from .async_client import AsyncChatStream, MistralAsyncClient
+    from .client import ChatStream, MistralClient
+    from .exceptions import (
+        ArgumentError,
+        AuthenticationError,
+        ConfigurationError,
+        InvalidRequestError,
+        LocalModelError,
+        MistralAPIException,
+        MistralAPIStatusException,
+        MistralConnectionException,
+        MistralException,
+        NotFoundError,
+        PermissionDeniedError,
+        ProtocolError,
+        RateLimitError,
+        RequestTimeout,
+        ServerError,
+        StreamInterrupted,
+    )
+    from .models.chat_completion import (
+        AudioChunk,
+        ChatCompletionRequest,
+        ChatCompletionResponse,
+        ChatCompletionResponseChoice,
+        ChatCompletionResponseStreamChoice,
+        ChatCompletionStreamResponse,
+        ChatMessage,
+        ContentChunk,
+        DeltaMessage,
+        DocumentURLChunk,
+        FileChunk,
+        FinishReason,
+        Function,
+        FunctionCall,
+        FunctionName,
+        ImageURLChunk,
+        JSONSchema,
+        NamedToolChoice,
+        Prediction,
+        ReferenceChunk,
+        ResponseFormat,
+        ResponseFormats,
+        Role,
+        TextChunk,
+        ThinkingChunk,
+        Tool,
+        ToolCall,
+        ToolChoice,
+        ToolType,
+    )
+    from .models.common import UsageInfo
+    from .models.embeddings import EmbeddingObject, EmbeddingRequest, EmbeddingResponse
+    from .models.models import ModelCard, ModelDeleted, ModelList, ModelPermission
+
+__all__ = [
+    "ArgumentError",
+    "AsyncChatStream",
+    "AudioChunk",
+    "AuthenticationError",
+    "ChatCompletionRequest",
+    "ChatCompletionResponse",
+    "ChatCompletionResponseChoice",
+    "ChatCompletionResponseStreamChoice",
+    "ChatCompletionStreamResponse",
+    "ChatMessage",
+    "ChatStream",
+    "ConfigurationError",
+    "ContentChunk",
+    "DeltaMessage",
+    "DocumentURLChunk",
+    "EmbeddingObject",
+    "EmbeddingRequest",
+    "EmbeddingResponse",
+    "FileChunk",
+    "FinishReason",
+    "Function",
+    "FunctionCall",
+    "FunctionName",
+    "ImageURLChunk",
+    "InvalidRequestError",
+    "JSONSchema",
+    "LocalModelError",
+    "MistralAPIException",
+    "MistralAPIStatusException",
+    "MistralAsyncClient",
+    "MistralClient",
+    "MistralConnectionException",
+    "MistralException",
+    "ModelCard",
+    "ModelDeleted",
+    "ModelList",
+    "ModelPermission",
+    "NamedToolChoice",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "Prediction",
+    "ProtocolError",
+    "RateLimitError",
+    "ReferenceChunk",
+    "RequestTimeout",
+    "ResponseFormat",
+    "ResponseFormats",
+    "Role",
+    "ServerError",
+    "StreamInterrupted",
+    "TextChunk",
+    "ThinkingChunk",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
+    "ToolType",
+    "UsageInfo",
+    "__version__",
+    "install_as_mistralai",
+]
+
+# Cheapest first: a name is looked for in one after the other.
+_HOMES = (
+    "exceptions",
+    "models.common",
+    "models.models",
+    "models.embeddings",
+    "models.chat_completion",
+    "client",
+    "async_client",
+    "_install",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f".{home}", __name__)
+            if name in vars(module):
+                return vars(module)[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

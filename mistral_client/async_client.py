@@ -1,0 +1,212 @@
+"""The asynchronous client, for asyncio and trio: performs the I/O of a call and decides nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from random import random
+from typing import Generic, Self, Unpack, cast
+
+import anyio
+import httpx
+
+from . import _calls
+from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, Messages
+from ._chunks import ChunkDecoder
+from ._config import Config, resolve
+from ._exchange import Step, Wait, answer, exchange, opens_stream
+from ._retry import RetryPolicy
+from ._transport import FAILURES, LINGER, build_request, client_options, failure, local_server
+from .exceptions import MistralException
+from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
+from .models.embeddings import EmbeddingResponse
+from .models.models import ModelList
+
+_Outcome = httpx.Response | MistralException | None
+
+
+class MistralAsyncClient:
+    """An asynchronous client of Mistral's API, or of the local server; for asyncio and trio.
+
+    max_concurrent_requests: more wait for one of these to end.
+    The other arguments are those of `MistralClient`, with httpx's async counterparts.
+
+    Close it with `await client.close()`, or use it in an `async with` block.
+    Raises `ConfigurationError` when it cannot be built like this.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        endpoint: str | None = None,
+        max_retries: int = 2,
+        timeout: float | httpx.Timeout = 120.0,
+        max_concurrent_requests: int = 64,
+        *,
+        http_client: httpx.AsyncClient | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._config = resolve(api_key, endpoint)
+        self._policy = RetryPolicy(max_retries)
+        self._owns_http = http_client is None
+        if http_client is None:
+            if transport is None and self._config.local_model is not None:
+                transport = local_server().async_transport(self._config.local_model)
+            options = client_options(self._config, timeout, max_concurrent_requests)
+            http_client = httpx.AsyncClient(transport=transport, **options)
+        self._http = http_client
+
+    async def list_models(self, **options: Unpack[CallOptions]) -> ModelList:
+        """The models that the server offers."""
+        return await self._answer(_calls.list_models(options))
+
+    async def chat(
+        self, messages: Messages | str, model: str | Messages | None = None, **options: Unpack[ChatOptions]
+    ) -> ChatCompletionResponse:
+        """The answer to a conversation.
+
+        messages and model: in either order, as both were in use. Messages are `ChatMessage` objects or dicts.
+        options: temperature, top_p, max_tokens, stop, random_seed, tools and the rest of `ChatOptions`.
+
+        Raises `ArgumentError` before anything is sent, or another `MistralException`.
+        """
+        return await self._answer(_calls.chat(messages, model, options))
+
+    def chat_stream(
+        self, messages: Messages | str, model: str | Messages | None = None, **options: Unpack[ChatOptions]
+    ) -> AsyncChatStream[ChatCompletionStreamResponse]:
+        """The answer to a conversation, in chunks as they are generated; arguments as in `chat`. Not awaited.
+
+        The request is sent at the first iteration, or on entering an `async with` block.
+        """
+        call = _calls.chat_stream(messages, model, options)
+        return AsyncChatStream(call, partial(self._response, call), self._config)
+
+    async def embeddings(
+        self, model: str, input: str | Iterable[str], **options: Unpack[EmbeddingOptions]
+    ) -> EmbeddingResponse:
+        """One vector for each text of the input, in its order."""
+        return await self._answer(_calls.embeddings(model, input, options))
+
+    async def close(self) -> None:
+        """Close the connections. The client cannot be used afterwards."""
+        if self._owns_http:
+            await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(endpoint={self._config.base_url!r})"
+
+    async def _answer(self, call: Call[AnswerT]) -> AnswerT:
+        return answer(call, await self._response(call))
+
+    async def _response(self, call: Call[AnswerT]) -> httpx.Response:
+        """The response to a call: read to its end, or open if it is the event stream that was asked for."""
+        steps: Generator[Step, _Outcome, httpx.Response] = exchange(call, self._policy, time.monotonic, random)
+        outcome: _Outcome = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as finished:
+                return cast("httpx.Response", finished.value)
+            outcome = await self._perform(call, step)
+
+    async def _perform(self, call: Call[AnswerT], step: Step) -> _Outcome:
+        if isinstance(step, Wait):
+            await anyio.sleep(step.seconds)
+            return None
+        try:
+            response = await self._http.send(build_request(self._http, self._config, call, step), stream=True)
+            if not opens_stream(call, response):
+                try:
+                    await response.aread()
+                finally:
+                    await response.aclose()
+        except FAILURES as error:
+            return failure(error, self._config)
+        except MistralException as error:
+            return error
+        return response
+
+
+class AsyncChatStream(Generic[AnswerT]):
+    """Chunks as they arrive.
+
+    Iterate it, or use it in an `async with` block, which closes it also when it is left half-way.
+
+    Raises `StreamInterrupted`, with the text received so far, when the stream breaks off before `[DONE]`.
+    """
+
+    def __init__(self, call: Call[AnswerT], send: Callable[[], Awaitable[httpx.Response]], config: Config) -> None:
+        self._call = call
+        self._send = send
+        self._config = config
+        self._chunks: Iterator[AnswerT] = iter(())
+        self._response: httpx.Response | None = None
+        self._closed = False
+
+    def __aiter__(self) -> AsyncIterator[AnswerT]:
+        return self
+
+    async def __anext__(self) -> AnswerT:
+        if self._closed:
+            raise StopAsyncIteration
+        try:
+            await self._open()
+            while True:
+                for chunk in self._chunks:
+                    return chunk
+                if self._decoder.done:
+                    await self._read_on()
+                    break
+                if not await self._receive():
+                    self._decoder.end()
+                    break
+        except BaseException:
+            await self.close()
+            raise
+        await self.close()
+        raise StopAsyncIteration
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give the connection back. What was not read is lost; further iteration ends at once."""
+        self._closed = True
+        if self._response is not None:
+            await self._bytes.aclose()
+            await self._response.aclose()
+
+    async def _open(self) -> None:
+        if self._response is None and not self._closed:
+            self._response = await self._send()
+            self._decoder = ChunkDecoder(self._call, self._response)
+            # httpx gives a generator and calls it an iterator; left half-way, it has to be closed.
+            self._bytes = cast("AsyncGenerator[bytes, None]", self._response.aiter_bytes())
+
+    async def _receive(self) -> bool:
+        try:
+            data = await anext(self._bytes, None)
+        except FAILURES as error:
+            raise self._decoder.interrupted(str(failure(error, self._config))) from error
+        if data is None:
+            return False
+        self._chunks = self._decoder.feed(data)
+        return True
+
+    async def _read_on(self) -> None:
+        with suppress(*FAILURES), anyio.move_on_after(LINGER):
+            async for _ in self._bytes:
+                pass

@@ -1,0 +1,213 @@
+"""The synchronous client: performs the I/O of a call and decides nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from random import random
+from typing import Generic, Self, Unpack, cast
+
+import httpx
+
+from . import _calls
+from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, Messages
+from ._chunks import ChunkDecoder
+from ._config import Config, resolve
+from ._exchange import Step, Wait, answer, exchange, opens_stream
+from ._retry import RetryPolicy
+from ._transport import FAILURES, build_request, client_options, failure, hangup, local_server
+from .exceptions import MistralException
+from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
+from .models.embeddings import EmbeddingResponse
+from .models.models import ModelList
+
+_Outcome = httpx.Response | MistralException | None
+
+
+class MistralClient:
+    """A client of Mistral's API, or of the local server.
+
+    api_key: else `MISTRAL_API_KEY`. The local server needs none.
+    endpoint: a URL with or without `/v1`; `local` for a Mixtral in this process, `local:MODEL` for another model or
+        file. Else `MISTRAL_ENDPOINT`, else Mistral's own.
+    max_retries: requests after the first, where the error may pass.
+    timeout: seconds, or an `httpx.Timeout`: to connect, and of silence from the server.
+    http_client: a ready client to use in place of an own one; it stays open when this one is closed, and its own
+        timeout, proxies and certificates hold.
+    transport: a ready transport for the own client.
+
+    Safe to share between threads. Close it, or use it in a `with` block, to close its connections.
+    Raises `ConfigurationError` when it cannot be built like this.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        endpoint: str | None = None,
+        max_retries: int = 2,
+        timeout: float | httpx.Timeout = 120.0,
+        *,
+        http_client: httpx.Client | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._config = resolve(api_key, endpoint)
+        self._policy = RetryPolicy(max_retries)
+        self._owns_http = http_client is None
+        if http_client is None:
+            if transport is None and self._config.local_model is not None:
+                transport = local_server().sync_transport(self._config.local_model)
+            http_client = httpx.Client(transport=transport, **client_options(self._config, timeout, 100))
+        self._http = http_client
+
+    def list_models(self, **options: Unpack[CallOptions]) -> ModelList:
+        """The models that the server offers."""
+        return self._answer(_calls.list_models(options))
+
+    def chat(
+        self, messages: Messages | str, model: str | Messages | None = None, **options: Unpack[ChatOptions]
+    ) -> ChatCompletionResponse:
+        """The answer to a conversation.
+
+        messages and model: in either order, as both were in use. Messages are `ChatMessage` objects or dicts.
+        options: temperature, top_p, max_tokens, stop, random_seed, tools and the rest of `ChatOptions`.
+
+        Raises `ArgumentError` before anything is sent, or another `MistralException`.
+        """
+        return self._answer(_calls.chat(messages, model, options))
+
+    def chat_stream(
+        self, messages: Messages | str, model: str | Messages | None = None, **options: Unpack[ChatOptions]
+    ) -> ChatStream[ChatCompletionStreamResponse]:
+        """The answer to a conversation, in chunks as they are generated; arguments as in `chat`.
+
+        The request is sent at the first iteration, or on entering a `with` block.
+        """
+        call = _calls.chat_stream(messages, model, options)
+        return ChatStream(call, partial(self._response, call), self._config)
+
+    def embeddings(
+        self, model: str, input: str | Iterable[str], **options: Unpack[EmbeddingOptions]
+    ) -> EmbeddingResponse:
+        """One vector for each text of the input, in its order."""
+        return self._answer(_calls.embeddings(model, input, options))
+
+    def close(self) -> None:
+        """Close the connections. The client cannot be used afterwards."""
+        if self._owns_http:
+            self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(endpoint={self._config.base_url!r})"
+
+    def _answer(self, call: Call[AnswerT]) -> AnswerT:
+        return answer(call, self._response(call))
+
+    def _response(self, call: Call[AnswerT]) -> httpx.Response:
+        """The response to a call: read to its end, or open if it is the event stream that was asked for."""
+        steps: Generator[Step, _Outcome, httpx.Response] = exchange(call, self._policy, time.monotonic, random)
+        outcome: _Outcome = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as finished:
+                return cast("httpx.Response", finished.value)
+            outcome = self._perform(call, step)
+
+    def _perform(self, call: Call[AnswerT], step: Step) -> _Outcome:
+        if isinstance(step, Wait):
+            time.sleep(step.seconds)
+            return None
+        try:
+            response = self._http.send(build_request(self._http, self._config, call, step), stream=True)
+            if not opens_stream(call, response):
+                try:
+                    response.read()
+                finally:
+                    response.close()
+        except FAILURES as error:
+            return failure(error, self._config)
+        except MistralException as error:
+            return error
+        return response
+
+
+class ChatStream(Generic[AnswerT]):
+    """Chunks as they arrive.
+
+    Iterate it, or use it in a `with` block, which closes it also when it is left half-way.
+
+    Raises `StreamInterrupted`, with the text received so far, when the stream breaks off before `[DONE]`.
+    """
+
+    def __init__(self, call: Call[AnswerT], send: Callable[[], httpx.Response], config: Config) -> None:
+        self._call = call
+        self._send = send
+        self._config = config
+        self._chunks: Iterator[AnswerT] = iter(())
+        self._response: httpx.Response | None = None
+        self._closed = False
+
+    def __iter__(self) -> Iterator[AnswerT]:
+        return self
+
+    def __next__(self) -> AnswerT:
+        if self._closed:
+            raise StopIteration
+        try:
+            self._open()
+            while True:
+                for chunk in self._chunks:
+                    return chunk
+                if self._decoder.done:
+                    self._read_on()
+                    break
+                if not self._receive():
+                    self._decoder.end()
+                    break
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        raise StopIteration
+
+    def __enter__(self) -> Self:
+        self._open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back. What was not read is lost; further iteration ends at once."""
+        self._closed = True
+        if self._response is not None:
+            self._response.close()
+
+    def _open(self) -> None:
+        if self._response is None and not self._closed:
+            self._response = self._send()
+            self._decoder = ChunkDecoder(self._call, self._response)
+            self._bytes = self._response.iter_bytes()
+
+    def _receive(self) -> bool:
+        try:
+            data = next(self._bytes, None)
+        except FAILURES as error:
+            raise self._decoder.interrupted(str(failure(error, self._config))) from error
+        if data is None:
+            return False
+        self._chunks = self._decoder.feed(data)
+        return True
+
+    def _read_on(self) -> None:
+        with suppress(*FAILURES), hangup(cast("httpx.Response", self._response)):
+            for _ in self._bytes:
+                pass

@@ -1,0 +1,1 @@
+"""The wire: what the API takes and gives, as typed objects."""

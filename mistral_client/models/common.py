@@ -1,0 +1,58 @@
+"""What the wire types have in common."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+
+class WireModel(BaseModel):
+    """What a server sends.
+
+    Required fields are enforced; fields that nobody here knows are kept, are attributes like the others, and go back
+    unchanged when the object is sent.
+    """
+
+    # `model_` is pydantic's own prefix, and also how the API likes to begin a name.
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, protected_namespaces=())
+
+
+class RequestModel(BaseModel):
+    """What a client sends. A field that nobody here knows, or a value out of range, is refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=(), hide_input_in_errors=True)
+
+
+class Tagged(BaseModel):
+    """A type whose `type` always goes on the wire, also when nobody set it. What is unset stays at home otherwise."""
+
+    def model_post_init(self, _context: Any, /) -> None:
+        self.model_fields_set.add("type")
+
+
+def _finite(value: Any) -> Any:
+    """Refuses NaN and the infinities at any depth: JSON has no word for them and pydantic would send null."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, float) and not math.isfinite(item):
+            raise ValueError("NaN and infinity cannot be sent as JSON")
+        if isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list | tuple):
+            waiting.extend(item)
+    return value
+
+
+JSONObject = Annotated[dict[str, Any], AfterValidator(_finite)]
+"""A JSON object of the caller's own making: a schema, metadata, parameters."""
+
+
+class UsageInfo(WireModel):
+    """Tokens that a call has read and written."""
+
+    prompt_tokens: int
+    total_tokens: int
+    completion_tokens: int | None = None

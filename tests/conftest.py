@@ -1,0 +1,206 @@
+"""One behaviour is written once and run three times: synchronous, on asyncio and on trio."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from mistral_client import MistralAsyncClient, MistralClient
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the developer has set must not decide what is tested."""
+    for name in [*os.environ]:
+        if name.startswith("MISTRAL_") or name.upper().endswith("_PROXY"):
+            monkeypatch.delenv(name)
+
+
+class Blocking:
+    """An async client seen through a portal, so that one test body serves both kinds."""
+
+    def __init__(self, portal: BlockingPortal, client: MistralAsyncClient) -> None:
+        self._portal = portal
+        self._client = client
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+        if name == "chat_stream":
+            return lambda *args, **options: BlockingStream(
+                self._portal, self._portal.call(lambda: _now(method(*args, **options)))
+            )
+        return lambda *args, **options: self._portal.call(lambda: method(*args, **options))
+
+    def __repr__(self) -> str:
+        return repr(self._client)
+
+
+async def _now(value: Any) -> Any:
+    return value
+
+
+class BlockingStream:
+    def __init__(self, portal: BlockingPortal, stream: Any) -> None:
+        self._portal = portal
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return self._portal.call(self._stream.__anext__)
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def __enter__(self) -> Self:
+        self._portal.call(self._stream.__aenter__)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._portal.call(self._stream.__aexit__, None, None, None)
+
+    def close(self) -> None:
+        self._portal.call(self._stream.close)
+
+
+@pytest.fixture(params=["sync", "asyncio", "trio"])
+def flavour(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def make_client(flavour: str) -> Iterator[Callable[..., Any]]:
+    """Makes clients of one flavour; they are closed with the test."""
+    with contextlib.ExitStack() as closing:
+        if flavour == "sync":
+
+            def make(*args: Any, **options: Any) -> Any:
+                return closing.enter_context(MistralClient(*args, **options))
+
+        else:
+            portal = closing.enter_context(start_blocking_portal(flavour))
+
+            def make(*args: Any, **options: Any) -> Any:
+                client = MistralAsyncClient(*args, **options)
+                closing.callback(portal.call, client.close)
+                return Blocking(portal, client)
+
+        yield make
+
+
+Script = list[bytes | float | None]
+
+
+class RawServer:
+    """A server of raw bytes on loopback: answers its n-th request by its n-th script, the last one again and again.
+
+    A script is a list of bytes to send and seconds to pause; it ends by closing the connection, unless it ends in None:
+    then the connection is kept for the next request.
+    """
+
+    def __init__(self, *scripts: Script) -> None:
+        self.scripts = list(scripts)
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._open: set[socket.socket] = set()
+        self._closing = threading.Event()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def close(self) -> None:
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in [*self._open]:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._open.add(connection)
+            self._threads.append(threading.Thread(target=self._serve, args=[connection]))
+            self._threads[-1].start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            kept = True
+            while kept and (request := _read_request(connection)):
+                script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
+                self.requests.append(request)
+                kept = False
+                for step in script:
+                    if isinstance(step, bytes):
+                        connection.sendall(step)
+                    elif step is None:
+                        kept = True
+                    else:
+                        self._closing.wait(step)
+        self._open.discard(connection)
+
+
+def _read_request(connection: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        if not (more := connection.recv(65536)):
+            return b""
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+@pytest.fixture
+def raw_server() -> Iterator[Callable[..., RawServer]]:
+    with contextlib.ExitStack() as closing:
+
+        def make(*scripts: Script) -> RawServer:
+            server = RawServer(*scripts)
+            closing.callback(server.close)
+            return server
+
+        yield make
+
+
+def http(body: bytes, status: str = "200 OK", content_type: str = "application/json", *headers: str) -> bytes:
+    """The bytes of a whole response."""
+    lines = [f"HTTP/1.1 {status}", f"content-type: {content_type}", f"content-length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def chunked_head(content_type: str = "text/event-stream; charset=utf-8") -> bytes:
+    return f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+@pytest.fixture(scope="session")
+def baby(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Mixtral of two small layers, written in a second."""
+    from mistral_client.server.weights.baby import write_gguf
+
+    return write_gguf(tmp_path_factory.mktemp("baby") / "baby.gguf")
