@@ -1,0 +1,73 @@
+"""The names under which the local model is known, and its card under each."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+ALIASES = ("mistral-tiny", "mistral-small", "mistral-medium", "open-mixtral-8x7b", "mistral-embed")
+"""Names of the real API that programs ask for; here they all lead to the same model."""
+
+
+class Cards:
+    """Model cards with the fields of early 2024 and of today, for a client of either time."""
+
+    def __init__(self, name: str, description: str, context_length: int) -> None:
+        self._created = int(time.time())
+        self._description = description
+        self._context_length = context_length
+        self._cards = {alias: self._card(alias, name) for alias in (name, *ALIASES)}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._cards
+
+    def list(self) -> dict[str, Any]:
+        """The body of `GET /v1/models`."""
+        return {"object": "list", "data": list(self._cards.values())}
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        """The body of `GET /v1/models/{id}`."""
+        return self._cards.get(name)
+
+    def _card(self, alias: str, name: str) -> dict[str, Any]:
+        return {
+            "id": alias,
+            "object": "model",
+            "created": self._created,
+            "owned_by": "mistralai",
+            "root": None if alias == name else name,
+            "parent": None,
+            "permission": [self._permission()],
+            "name": name,
+            "description": self._description,
+            "max_context_length": self._context_length,
+            "aliases": [] if alias != name else list(ALIASES),
+            "deprecation": None,
+            "default_model_temperature": 0.7,
+            "type": "base",
+            "capabilities": {
+                "completion_chat": True,
+                "completion_fim": False,
+                "function_calling": False,
+                "fine_tuning": False,
+                "vision": False,
+                "classification": False,
+            },
+        }
+
+    def _permission(self) -> dict[str, Any]:
+        return {
+            "id": f"modelperm-{uuid.uuid4().hex}",
+            "object": "model_permission",
+            "created": self._created,
+            "allow_create_engine": False,
+            "allow_sampling": True,
+            "allow_logprobs": False,
+            "allow_search_indices": False,
+            "allow_view": True,
+            "allow_fine_tuning": False,
+            "organization": "*",
+            "group": None,
+            "is_blocking": False,
+        }

@@ -1,0 +1,108 @@
+"""What the server asks of a model: token ids in, text out. An engine knows no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Part = str | int
+"""A stretch of a prompt: plain text, never read as control tokens, or the id of one token."""
+
+Emit = Callable[[str], bool]
+"""Takes the next text of a generation; true when nobody listens any more and it must stop."""
+
+
+class EngineError(Exception):
+    """The engine could not load a model or failed to answer; the message is fit for the user."""
+
+
+class ContextLengthError(EngineError):
+    """A prompt does not fit the model's context."""
+
+    def __init__(self, tokens: int, limit: int) -> None:
+        super().__init__(
+            f"Prompt contains {tokens} tokens and 0 draft tokens, "
+            f"too large for model with {limit} maximum context length"
+        )
+        self.tokens = tokens
+        self.limit = limit
+
+
+class GenerationCancelled(EngineError):
+    """`emit` returned true: nobody waits for the answer any more, so there is none."""
+
+    def __init__(self) -> None:
+        super().__init__("the generation was cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen, and when to stop."""
+
+    max_tokens: int | None = None
+    """At most so many tokens; None: as many as the context holds."""
+    temperature: float = 0.7
+    """0 is greedy."""
+    top_p: float = 1.0
+    random_seed: int | None = None
+    """None: a fresh one each time."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the generation; they are not part of the answer."""
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    json_schema: Mapping[str, Any] | None = None
+    """The answer is constrained to JSON that this schema describes; `{}` is any JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """How a generation ended, and what it counted."""
+
+    finish_reason: Literal["stop", "length", "model_length"]
+    """`model_length`: the context was full before `max_tokens` was reached."""
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Engine(Protocol):
+    """A loaded model. Its methods block and may be called from several threads at once; the server calls
+    them off its event loop, at most `slots` at a time.
+    """
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of prompt and answer together, for one generation."""
+
+    @property
+    def slots(self) -> int:
+        """How many generations run at the same time."""
+
+    @property
+    def chat_template(self) -> str:
+        """The model file's own chat template (Jinja source); empty where it has none."""
+
+    def token_id(self, token: str) -> int | None:
+        """The id of a control token such as `<|im_end|>`; None if the vocabulary has no such token."""
+
+    def tokenize(self, parts: Sequence[Part]) -> list[int]:
+        """The token ids of a prompt. Text is plain text: no control token ever comes out of it."""
+
+    def generate(self, prompt: Sequence[int], sampling: Sampling, emit: Emit) -> Generation:
+        """Answer a prompt, handing each new piece of text to `emit` as it is made.
+
+        While the prompt is read `emit` is called with empty text now and then, so that a listener who left
+        is noticed. Stops within one token (while reading: one batch) once `emit` returns true.
+
+        Raises `ContextLengthError` before any work, `GenerationCancelled` once `emit` returned true, `EngineError` when
+        the model fails, and what `emit` raises.
+        """
+
+    def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
+        """One vector of unit norm for each prompt, in order.
+
+        Raises `ContextLengthError` before any work, `EngineError` when the model fails.
+        """
+
+    def close(self) -> None:
+        """Stop what is running and give memory, threads and sockets back. May be called twice."""

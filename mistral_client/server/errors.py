@@ -1,0 +1,84 @@
+"""Errors as Mistral's API words them: status, type, code and message, in the shapes that its clients know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi.responses import JSONResponse
+from pydantic_core import to_jsonable_python
+
+from .engine import ContextLengthError, EngineError
+
+
+class WireError(Exception):
+    """An error answer. `param` names the field of the request that is to blame."""
+
+    def __init__(self, status: int, type: str, code: str | None, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"object": "error", "message": message, "type": type, "param": param, "code": code}
+
+    def response(self) -> JSONResponse:
+        """The answer itself."""
+        return JSONResponse(self.body, self.status)
+
+    def json(self) -> str:
+        """Its body, for an error that comes when the answer has begun."""
+        return json.dumps(self.body)
+
+
+def invalid_model(name: str) -> WireError:
+    """Nobody here goes by this name."""
+    return WireError(400, "invalid_model", "1500", f"Invalid model: {name}")
+
+
+def message_order(message: str) -> WireError:
+    """The messages do not make a conversation."""
+    return WireError(400, "invalid_request_message_order", "3230", message)
+
+
+def assistant_message(message: str) -> WireError:
+    """An assistant message cannot be."""
+    return WireError(400, "invalid_request_assistant_message", "3240", message)
+
+
+def too_much_input(message: str) -> WireError:
+    """More texts, or more tokens, than one embeddings request may hold."""
+    return WireError(400, "invalid_request_prompt", "3210", message)
+
+
+def not_supported(param: str, what: str) -> WireError:
+    """A thing of the real API that this server cannot do; it is refused, never ignored."""
+    message = f"{param}: {what} is not supported by this server"
+    return WireError(400, "invalid_request_invalid_args", "3051", message, param=param)
+
+
+def not_ready() -> WireError:
+    """The model is not loaded (yet)."""
+    return WireError(503, "unreachable_backend", "1100", "The model is not loaded.")
+
+
+def internal() -> WireError:
+    """Something broke here; the log has the rest."""
+    return WireError(500, "internal_server_error", "3000", "Service unavailable.")
+
+
+def of_engine(error: EngineError) -> WireError:
+    """What the engine's failure is on the wire."""
+    if isinstance(error, ContextLengthError):
+        return WireError(400, "invalid_request_invalid_args", "3051", str(error))
+    return WireError(500, "internal_server_error", "3000", f"The model failed: {error}")
+
+
+def validation(issues: Sequence[Any]) -> JSONResponse:
+    """422 with one entry for each field that is wrong."""
+    shown = [{key: issue[key] for key in ("type", "loc", "msg", "input") if key in issue} for issue in issues]
+    # A request may hold NaN, which JSON has no word for.
+    return JSONResponse({"detail": to_jsonable_python(shown, inf_nan_mode="strings", fallback=repr)}, 422)
+
+
+def no_route(request_id: str) -> JSONResponse:
+    """404 for a path that is nobody's."""
+    return JSONResponse({"message": "no Route matched with those values", "request_id": request_id}, 404)

@@ -1,0 +1,52 @@
+"""From a model's name or file to an engine that answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import weights
+from .engine import Engine
+
+_UPCYCLED = (
+    "Mixtral 8x135M: a small English model, upcycled from SmolLM2-135M-Instruct into 8 experts of which 2 answer each "
+    "token. The experts start as copies, so it knows what the small model knows."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An engine, with the name and the description that its model card carries."""
+
+    name: str
+    description: str
+    engine: Engine
+
+
+def check(model: str | None) -> None:
+    """Raises `WeightsError` for a model that cannot be loaded for certain. Makes and loads nothing."""
+    if not _is_default(model):
+        weights.resolve(model)
+
+
+def load(
+    model: str | None = None, *, context_length: int | None = None, slots: int | None = None, threads: int | None = None
+) -> Loaded:
+    """Load a GGUF file, or the default Mixtral, which is made first where there is none yet.
+
+    context_length: tokens for each generation. slots: generations at the same time. threads: of the engine. None leaves
+    the choice to the engine.
+
+    Raises `WeightsError` or `EngineError`.
+    """
+    from .engines.llama_cpp import LlamaCppEngine  # noqa: PLC0415, it brings 100 MB of native code
+
+    path = weights.resolve(model)
+    engine = LlamaCppEngine(path, context_length=context_length, slots=slots, threads=threads)
+    if _is_default(model):
+        return Loaded(weights.NAME, _UPCYCLED, engine)
+    return Loaded(Path(path).stem.lower(), f"A local model: {Path(path).name}", engine)
+
+
+def _is_default(model: str | None) -> bool:
+    return model in {None, "", weights.NAME}

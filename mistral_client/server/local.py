@@ -1,0 +1,263 @@
+"""Local mode: httpx transports that run the server's application in this process, without a socket.
+
+One server a process and model, in a thread of its own with its own event loop, started by the first request and closed
+at exit. All clients share it, synchronous or not, from whatever thread and event loop; chunks come as they are
+generated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import anyio
+import httpx
+import sniffio
+from anyio import to_thread
+from anyio.from_thread import start_blocking_portal
+from starlette.types import Message, Scope
+
+from mistral_client.exceptions import LocalModelError
+
+from .app import create_app
+from .engine import EngineError
+from .loading import check, load
+from .weights import WeightsError
+
+Deliver = Callable[[Message | None], object]
+"""Takes what the application sends, in the server's thread; None when there is nothing more."""
+
+
+def sync_transport(model: str) -> httpx.BaseTransport:
+    """The transport of a synchronous client. Raises `LocalModelError` for a model that is not there."""
+    return _SyncTransport(_server(model))
+
+
+def async_transport(model: str) -> httpx.AsyncBaseTransport:
+    """The transport of an asynchronous client. Raises `LocalModelError` for a model that is not there."""
+    return _AsyncTransport(_server(model))
+
+
+class LocalServer:
+    """The application of one model, in a thread of its own."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._forget()
+
+    def _forget(self) -> None:
+        """A forked child has the memory of its parent's server, but not its threads."""
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+        self._open: ExitStack | None = None
+        self._requests: set[Future[None]] = set()
+
+    def start(self) -> None:
+        """Load the model and start the thread, unless that is done. The default model is made first if need be.
+
+        Raises `LocalModelError`.
+        """
+        if self._process != os.getpid():
+            self._forget()
+        with self._lock:
+            if self._open is not None:
+                return
+            try:
+                with ExitStack() as opened:
+                    # In the caller's thread, where Ctrl-C reaches it.
+                    loaded = load(self._model)
+                    opened.callback(loaded.engine.close)
+                    self._app = create_app(loaded=loaded)
+                    self._portal = opened.enter_context(start_blocking_portal(name="mistral-client local server"))
+                    lifespan = self._app.router.lifespan_context(self._app)
+                    opened.enter_context(self._portal.wrap_async_context_manager(lifespan))
+                    opened.callback(self._leave)
+                    self._open = opened.pop_all()
+            except (WeightsError, EngineError) as error:
+                raise LocalModelError(str(error)) from error
+            threading.Thread(target=self._close_at_exit, name="mistral-client local server, at exit").start()
+
+    def handle(self, request: httpx.Request, body: bytes, deliver: Deliver) -> Callable[[], object]:
+        """Run one request; what the application answers goes to `deliver`. Call the result to leave."""
+        future = self._portal.start_task_soon(self._run, _scope(request), body, deliver)
+        self._requests.add(future)
+        future.add_done_callback(self._requests.discard)
+        return future.cancel
+
+    def close(self) -> None:
+        """End what runs, then the thread, then the engine."""
+        with self._lock:
+            opened, self._open = self._open, None
+        if opened is not None:
+            opened.close()
+
+    def _leave(self) -> None:
+        for future in list(self._requests):
+            future.cancel()
+
+    def _close_at_exit(self) -> None:
+        # Not `atexit`: the interpreter joins all threads before it calls that, the event loop's workers too, and those
+        # end only with their loop.
+        threading.main_thread().join()
+        self.close()
+
+    async def _run(self, scope: Scope, body: bytes, deliver: Deliver) -> None:
+        unread = [body]
+
+        async def receive() -> Message:
+            if not unread:
+                await anyio.sleep_forever()  # who leaves cancels
+            return {"type": "http.request", "body": unread.pop(), "more_body": False}
+
+        async def send(message: Message) -> None:
+            deliver(message)
+
+        # A RuntimeError: the event loop of who asked has ended, and nobody is there to be told.
+        with suppress(RuntimeError):
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                deliver(None)
+
+
+_servers: dict[str, LocalServer] = {}
+_servers_lock = threading.Lock()
+
+
+def _server(model: str) -> LocalServer:
+    try:
+        check(model)
+    except WeightsError as error:
+        raise LocalModelError(str(error)) from error
+    with _servers_lock:
+        return _servers.setdefault(model, LocalServer(model))
+
+
+def _scope(request: httpx.Request) -> dict[str, Any]:
+    """https://asgi.readthedocs.io/en/latest/specs/www.html#http-connection-scope"""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": request.url.scheme,
+        "path": request.url.path,
+        "raw_path": request.url.raw_path.partition(b"?")[0],
+        "query_string": request.url.query,
+        "root_path": "",
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "client": None,
+        "server": (request.url.host, request.url.port),
+        "state": {},
+    }
+
+
+def _read_timeout(request: httpx.Request) -> float | None:
+    seconds: float | None = request.extensions.get("timeout", {}).get("read")
+    return seconds
+
+
+def _response(start: Message | None, stream: httpx.SyncByteStream | httpx.AsyncByteStream) -> httpx.Response:
+    if start is None:
+        raise httpx.RemoteProtocolError("the local server ended without an answer")
+    return httpx.Response(start["status"], headers=start["headers"], stream=stream)
+
+
+class _SyncTransport(httpx.BaseTransport):
+    def __init__(self, server: LocalServer) -> None:
+        self._server = server
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self._server.start()
+        body = _SyncBody(_read_timeout(request))
+        body.leave = self._server.handle(request, request.read(), body.deliver)
+        try:
+            return _response(body.next(), body)
+        except BaseException:
+            body.leave()
+            raise
+
+
+class _SyncBody(httpx.SyncByteStream):
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self.deliver = self._messages.put
+        self.leave: Callable[[], object]
+
+    def next(self) -> Message | None:
+        try:
+            return self._messages.get(timeout=self._timeout)
+        except queue.Empty:
+            raise httpx.ReadTimeout("the local server is silent") from None
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (message := self.next()) is not None:
+            yield message["body"]
+
+    def close(self) -> None:
+        self.leave()
+
+
+class _AsyncTransport(httpx.AsyncBaseTransport):
+    def __init__(self, server: LocalServer) -> None:
+        self._server = server
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await to_thread.run_sync(self._server.start)
+        body = _AsyncBody(_read_timeout(request))
+        body.leave = self._server.handle(request, await request.aread(), body.deliver)
+        try:
+            return _response(await body.next(), body)
+        except BaseException:
+            body.leave()
+            raise
+
+
+class _AsyncBody(httpx.AsyncByteStream):
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self._messages: deque[Message | None] = deque()
+        self._arrived = anyio.Event()
+        self._wake = _waker()
+        self.leave: Callable[[], object]
+
+    def deliver(self, message: Message | None) -> None:
+        self._messages.append(message)
+        self._wake(self._notice)
+
+    def _notice(self) -> None:
+        self._arrived.set()
+
+    async def next(self) -> Message | None:
+        try:
+            with anyio.fail_after(self._timeout):
+                while not self._messages:
+                    await self._arrived.wait()
+                    self._arrived = anyio.Event()
+        except TimeoutError:
+            raise httpx.ReadTimeout("the local server is silent") from None
+        return self._messages.popleft()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (message := await self.next()) is not None:
+            yield message["body"]
+
+    async def aclose(self) -> None:
+        self.leave()
+
+
+def _waker() -> Callable[[Callable[[], None]], object]:
+    """How another thread has a function run in this event loop, without waiting for it."""
+    if sniffio.current_async_library() == "trio":
+        import trio  # noqa: PLC0415, only where it runs already
+
+        return trio.lowlevel.current_trio_token().run_sync_soon
+    return asyncio.get_running_loop().call_soon_threadsafe
