@@ -8,11 +8,6 @@ from pathlib import Path
 from . import weights
 from .engine import Engine
 
-_UPCYCLED = (
-    "Mixtral 8x135M: a small English model, upcycled from SmolLM2-135M-Instruct into 8 experts of which 2 answer each "
-    "token. The experts start as copies, so it knows what the small model knows."
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -44,7 +39,7 @@ def load(
     path = weights.resolve(model)
     engine = LlamaCppEngine(path, context_length=context_length, slots=slots, threads=threads)
     if _is_default(model):
-        return Loaded(weights.NAME, _UPCYCLED, engine)
+        return Loaded(weights.NAME, weights.DESCRIPTION, engine)
     return Loaded(Path(path).stem.lower(), f"A local model: {Path(path).name}", engine)
 
 

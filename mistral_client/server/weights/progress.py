@@ -1,0 +1,37 @@
+"""Progress bars on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+def is_wanted(progress: bool | None) -> bool:
+    """`None` asks for bars where a person can see them: when standard error is a terminal."""
+    if progress is None:
+        return sys.stderr is not None and sys.stderr.isatty()
+    return progress
+
+
+def say(line: str) -> None:
+    """One line for a person who waits."""
+    if sys.stderr is not None:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+@contextmanager
+def bar(title: str, total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Give a function that is told how many bytes are done so far, out of `total`."""
+    if not shown:
+        yield lambda _done: None
+        return
+    from tqdm import tqdm  # noqa: PLC0415  # only where somebody looks
+
+    with tqdm(desc=title, total=total, unit="B", unit_scale=True, file=sys.stderr, dynamic_ncols=True) as meter:
+
+        def done(count: int) -> None:
+            meter.update(max(0, min(count, total) - meter.n))
+
+        yield done
