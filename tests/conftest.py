@@ -165,6 +165,8 @@ def _read_request(connection: socket.socket) -> bytes:
         if not (more := connection.recv(65536)):
             return b""
         data += more
+        if data.startswith(b"\x16"):  # a TLS handshake, which never holds an empty line
+            return data
     head, _, body = data.partition(b"\r\n\r\n")
     length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
     while len(body) < length:

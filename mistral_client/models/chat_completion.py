@@ -258,6 +258,11 @@ def _sendable(message: ChatMessage) -> ChatMessage:
     return message
 
 
+# Counts that no server could mean, and that native code could not hold.
+_INT32_MAX = 2**31 - 1
+_INT64_MAX = 2**63 - 1
+
+
 class ChatCompletionRequest(RequestModel):
     """The body of a chat request. Ranges are the API's own.
 
@@ -270,11 +275,11 @@ class ChatCompletionRequest(RequestModel):
     messages: list[Annotated[ChatMessage, AfterValidator(_sendable)]] = Field(min_length=1)
     temperature: float | None = Field(None, ge=0, le=1.5)
     top_p: float | None = Field(None, ge=0, le=1)
-    max_tokens: int | None = Field(None, ge=0)
-    min_tokens: int | None = Field(None, ge=0)
+    max_tokens: int | None = Field(None, ge=0, le=_INT32_MAX)
+    min_tokens: int | None = Field(None, ge=0, le=_INT32_MAX)
     stream: bool | None = None
     stop: str | list[str] | None = None
-    random_seed: int | None = Field(None, ge=0)
+    random_seed: int | None = Field(None, ge=0, le=_INT64_MAX)
     response_format: ResponseFormat | None = None
     tools: list[Tool] | None = Field(None, max_length=128)
     tool_choice: Annotated[ToolChoice | NamedToolChoice, Field(union_mode="left_to_right")] | None = None
@@ -282,10 +287,10 @@ class ChatCompletionRequest(RequestModel):
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     repetition_penalty: float | None = Field(None, gt=0)
-    top_k: int | None = Field(None, ge=0)
-    n: int | None = Field(None, ge=1)
+    top_k: int | None = Field(None, ge=0, le=_INT32_MAX)
+    n: int | None = Field(None, ge=1, le=_INT32_MAX)
     logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0)
+    top_logprobs: int | None = Field(None, ge=0, le=_INT32_MAX)
     prompt_logprobs: bool | None = None
     prediction: Prediction | None = None
     prompt_mode: str | None = None

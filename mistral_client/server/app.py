@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,8 @@ from anyio import to_thread
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -99,11 +101,31 @@ def create_app(
         description="Mistral's API, answered by a local Mixtral.",
         lifespan=lifespan,
     )
+    app.router.route_class = _StrictRoute
     app.state.model = None
     app.add_middleware(_Correlation)
     _add_error_handlers(app)
     _add_routes(app)
     return app
+
+
+class _StrictRequest(Request):
+    async def json(self) -> Any:
+        """The body, if it is JSON to the letter: no NaN, no half of a surrogate pair, no nesting without end."""
+        try:
+            return from_json(await self.body(), allow_inf_nan=False)
+        except ValueError as error:
+            raise HTTPException(400, f"The body is not JSON: {error}") from None
+
+
+class _StrictRoute(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            return await handle(_StrictRequest(request.scope, request.receive))
+
+        return strict
 
 
 def _model(request: Request) -> Model:
@@ -211,9 +233,12 @@ class _EventStream(Response):
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         async def run() -> None:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            started = False
             async with self._generation as pieces, aclosing(self._answer.events(pieces)) as events:
                 async for event in events:
+                    if not started:
+                        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                        started = True
                     await send({"type": "http.response.body", "body": event, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
 

@@ -128,37 +128,35 @@ class Answer:
 
     async def whole(self, pieces: AsyncIterator[str | Generation]) -> ChatCompletionResponse:
         """The answer in one piece."""
-        text, end = "", None
-        async for piece in pieces:
-            if isinstance(piece, str):
-                text += piece
-            else:
-                end = piece
-        if end is None:
-            raise EngineError("the engine stopped without a word")
+        text = ""
+        while isinstance(piece := await anext(pieces), str):
+            text += piece
         message = ChatMessage(role=Role.assistant, content=text, tool_calls=None)
-        choice = ChatCompletionResponseChoice(index=0, finish_reason=FinishReason(end.finish_reason), message=message)
+        choice = ChatCompletionResponseChoice(index=0, finish_reason=FinishReason(piece.finish_reason), message=message)
         return ChatCompletionResponse(
             id=self.id,
             object="chat.completion",
             created=self.created,
             model=self.model,
             choices=[choice],
-            usage=_usage(end),
+            usage=_usage(piece),
         )
 
     async def events(self, pieces: AsyncIterator[str | Generation]) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events. What breaks once they flow becomes an error event, without `[DONE]`."""
+        # The first piece says that the engine has begun. What it refuses before that is no stream yet, but an error.
+        piece = await anext(pieces)
         yield self._event(DeltaMessage(role=Role.assistant, content=""))
         try:
-            async for piece in pieces:
-                if isinstance(piece, str):
+            while isinstance(piece, str):
+                if piece:
                     yield self._event(DeltaMessage(content=piece))
-                else:
-                    yield self._event(DeltaMessage(content=""), piece)
-                    yield encode_event("[DONE]")
+                piece = await anext(pieces)
         except EngineError as error:
             yield encode_event(errors.of_engine(error).json(), "error")
+            return
+        yield self._event(DeltaMessage(content=""), piece)
+        yield encode_event("[DONE]")
 
     def _event(self, delta: DeltaMessage, end: Generation | None = None) -> bytes:
         reason = None if end is None else FinishReason(end.finish_reason)

@@ -29,6 +29,10 @@ class ContextLengthError(EngineError):
         self.limit = limit
 
 
+class UnsupportedError(EngineError):
+    """The request asks for something that this engine, or this model, cannot do."""
+
+
 class GenerationCancelled(EngineError):
     """`emit` returned true: nobody waits for the answer any more, so there is none."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 from pydantic_core import to_jsonable_python
 
-from .engine import ContextLengthError, EngineError
+from .engine import ContextLengthError, EngineError, UnsupportedError
 
 
 class WireError(Exception):
@@ -67,7 +67,7 @@ def internal() -> WireError:
 
 def of_engine(error: EngineError) -> WireError:
     """What the engine's failure is on the wire."""
-    if isinstance(error, ContextLengthError):
+    if isinstance(error, ContextLengthError | UnsupportedError):
         return WireError(400, "invalid_request_invalid_args", "3051", str(error))
     return WireError(500, "internal_server_error", "3000", f"The model failed: {error}")
 
@@ -75,8 +75,7 @@ def of_engine(error: EngineError) -> WireError:
 def validation(issues: Sequence[Any]) -> JSONResponse:
     """422 with one entry for each field that is wrong."""
     shown = [{key: issue[key] for key in ("type", "loc", "msg", "input") if key in issue} for issue in issues]
-    # A request may hold NaN, which JSON has no word for.
-    return JSONResponse({"detail": to_jsonable_python(shown, inf_nan_mode="strings", fallback=repr)}, 422)
+    return JSONResponse({"detail": to_jsonable_python(shown, fallback=repr)}, 422)
 
 
 def no_route(request_id: str) -> JSONResponse:

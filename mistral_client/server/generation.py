@@ -17,7 +17,7 @@ from .engine import Engine, EngineError, Generation, Sampling
 async def generating(
     engine: Engine, slots: anyio.CapacityLimiter, prompt: Sequence[int], sampling: Sampling
 ) -> AsyncIterator[AsyncIterator[str | Generation]]:
-    """Pieces of text, then the `Generation` that sums them up.
+    """Pieces of text, empty ones while the prompt is read, then the `Generation` that sums them up.
 
     Waits for a free slot. Leaving the block, also by cancellation, ends the generation: at once while it waits, within
     a token while it runs. The iterator raises `EngineError` when the engine does.
@@ -26,7 +26,7 @@ async def generating(
     left = threading.Event()
 
     def emit(text: str) -> bool:
-        if text and not left.is_set():
+        if not left.is_set():
             from_thread.run_sync(sender.send_nowait, text)
         return left.is_set()
 

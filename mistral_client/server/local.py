@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -28,7 +29,7 @@ from mistral_client.exceptions import LocalModelError
 
 from .app import create_app
 from .engine import EngineError
-from .loading import check, load
+from .loading import Loaded, check, load
 from .weights import WeightsError
 
 Deliver = Callable[[Message | None], object]
@@ -37,27 +38,24 @@ Deliver = Callable[[Message | None], object]
 
 def sync_transport(model: str) -> httpx.BaseTransport:
     """The transport of a synchronous client. Raises `LocalModelError` for a model that is not there."""
-    return _SyncTransport(_server(model))
+    return SyncTransport(_server(model))
 
 
 def async_transport(model: str) -> httpx.AsyncBaseTransport:
     """The transport of an asynchronous client. Raises `LocalModelError` for a model that is not there."""
-    return _AsyncTransport(_server(model))
+    return AsyncTransport(_server(model))
 
 
 class LocalServer:
-    """The application of one model, in a thread of its own."""
+    """The application over one engine, in a thread of its own."""
 
-    def __init__(self, model: str) -> None:
-        self._model = model
-        self._forget()
-
-    def _forget(self) -> None:
-        """A forked child has the memory of its parent's server, but not its threads."""
-        self._lock = threading.Lock()
+    def __init__(self, load: Callable[[], Loaded]) -> None:
+        self._load = load
         self._process = os.getpid()
+        self._lock = threading.Lock()
         self._open: ExitStack | None = None
         self._requests: set[Future[None]] = set()
+        self._watcher: threading.Thread | None = None
 
     def start(self) -> None:
         """Load the model and start the thread, unless that is done. The default model is made first if need be.
@@ -65,14 +63,18 @@ class LocalServer:
         Raises `LocalModelError`.
         """
         if self._process != os.getpid():
-            self._forget()
+            # A forked child has the memory of its parent's server, but not its threads. Freed, it would wait for them.
+            self._inherited = self._open
+            self._lock, self._open, self._process = threading.Lock(), None, os.getpid()
+            self._watcher = None
         with self._lock:
             if self._open is not None:
                 return
+            self._watch_exit()
             try:
                 with ExitStack() as opened:
                     # In the caller's thread, where Ctrl-C reaches it.
-                    loaded = load(self._model)
+                    loaded = self._load()
                     opened.callback(loaded.engine.close)
                     self._app = create_app(loaded=loaded)
                     self._portal = opened.enter_context(start_blocking_portal(name="mistral-client local server"))
@@ -82,7 +84,6 @@ class LocalServer:
                     self._open = opened.pop_all()
             except (WeightsError, EngineError) as error:
                 raise LocalModelError(str(error)) from error
-            threading.Thread(target=self._close_at_exit, name="mistral-client local server, at exit").start()
 
     def handle(self, request: httpx.Request, body: bytes, deliver: Deliver) -> Callable[[], object]:
         """Run one request; what the application answers goes to `deliver`. Call the result to leave."""
@@ -102,9 +103,18 @@ class LocalServer:
         for future in list(self._requests):
             future.cancel()
 
+    def _watch_exit(self) -> None:
+        """Have the server closed when the main thread ends.
+
+        Not by `atexit`: the interpreter joins all threads before it calls that, the event loop's workers too, and those
+        end only with their loop. From before the model is loaded, for native code must not be left to its own devices
+        while the interpreter goes.
+        """
+        if self._watcher is None:
+            self._watcher = threading.Thread(target=self._close_at_exit, name="mistral-client local server, at exit")
+            self._watcher.start()
+
     def _close_at_exit(self) -> None:
-        # Not `atexit`: the interpreter joins all threads before it calls that, the event loop's workers too, and those
-        # end only with their loop.
         threading.main_thread().join()
         self.close()
 
@@ -137,7 +147,7 @@ def _server(model: str) -> LocalServer:
     except WeightsError as error:
         raise LocalModelError(str(error)) from error
     with _servers_lock:
-        return _servers.setdefault(model, LocalServer(model))
+        return _servers.setdefault(model, LocalServer(partial(load, model)))
 
 
 def _scope(request: httpx.Request) -> dict[str, Any]:
@@ -170,7 +180,9 @@ def _response(start: Message | None, stream: httpx.SyncByteStream | httpx.AsyncB
     return httpx.Response(start["status"], headers=start["headers"], stream=stream)
 
 
-class _SyncTransport(httpx.BaseTransport):
+class SyncTransport(httpx.BaseTransport):
+    """Hands requests to a local server, which the first of them starts."""
+
     def __init__(self, server: LocalServer) -> None:
         self._server = server
 
@@ -206,7 +218,9 @@ class _SyncBody(httpx.SyncByteStream):
         self.leave()
 
 
-class _AsyncTransport(httpx.AsyncBaseTransport):
+class AsyncTransport(httpx.AsyncBaseTransport):
+    """Hands requests to a local server, which the first of them starts; for asyncio and trio."""
+
     def __init__(self, server: LocalServer) -> None:
         self._server = server
 

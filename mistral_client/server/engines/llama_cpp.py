@@ -1,0 +1,495 @@
+"""llama.cpp in this process, by way of `xllamacpp`: runs any GGUF file that llama.cpp knows, on the CPU.
+
+`xllamacpp.Server` is llama.cpp's server with its queue and its slots, called without HTTP. Only its tokenizer has no
+other door than the HTTP listener that it opens on the loopback interface; the listener asks for a random key that never
+leaves this object.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import httpx
+
+from mistral_client.server.engine import (
+    ContextLengthError,
+    Emit,
+    EngineError,
+    Generation,
+    GenerationCancelled,
+    Part,
+    Sampling,
+    UnsupportedError,
+)
+from mistral_client.server.weights import WeightsError, check_model
+
+
+def _import_xllamacpp() -> Any:
+    # The threads of GNU OpenMP wait for each other in a busy loop, whose length is read when the library is loaded.
+    # Beside other work on the same processors the usual length has cost 99 % of the speed; a short one costs little
+    # alone. Told only for this import: the environment of child processes is not ours.
+    told = not os.environ.keys().isdisjoint({"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"})
+    if not told:
+        os.environ["GOMP_SPINCOUNT"] = "5000"
+    try:
+        import xllamacpp  # noqa: PLC0415
+    finally:
+        if not told:
+            del os.environ["GOMP_SPINCOUNT"]
+    return xllamacpp
+
+
+xllamacpp = _import_xllamacpp()
+
+_processes: set[int] = set()
+"""Processes that have loaded a model: this one, and those that it was forked from."""
+
+_BATCH = 256
+"""Tokens read at a time: after each a listener who left is noticed. Also the longest text embedded at a stroke."""
+
+_DEFAULT_SLOTS = 4
+
+_DEFAULT_CONTEXT = 8192
+
+_CONTROL, _USER_DEFINED = 3, 4  # llama.cpp's token types
+
+_JSON_OBJECT = r"""
+root ::= object
+object ::= "{" ( member ( ", " member )* )? "}"
+member ::= string ": " value
+value ::= object | array | string | number | "true" | "false" | "null"
+array ::= "[" ( value ( ", " value )* )? "]"
+string ::= "\"" ( [^"\\\x00-\x1F\x7F] | "\\" ( ["\\/bfnrt] | "u" code ) )* "\""
+code ::= [0-9a-cA-CefEF] [0-9a-fA-F]{3} | [dD] [0-7] [0-9a-fA-F]{2}
+number ::= "-"? ( "0" | [1-9] [0-9]{0,15} ) ( "." [0-9]{1,16} )? ( [eE] [-+]? [0-9]{1,3} )?
+"""
+"""Any JSON object, on one line and without half a surrogate pair, in llama.cpp's own notation of grammars.
+
+https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md
+"""
+
+_COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""JSON on one line. Free to choose white space, small models fill their answer with it.
+
+https://github.com/guidance-ai/llguidance/blob/main/docs/json_schema.md
+"""
+
+
+class LlamaCppEngine:
+    """A GGUF model, loaded. Implements `mistral_client.server.engine.Engine`.
+
+    path: the file, or the first of a model in several files.
+    context_length: tokens of prompt and answer together for each slot; default: what the model was trained with, at
+    most 8192, less where that would take over a quarter of the machine's memory.
+    slots: generations at the same time, each with a context of its own; default 4.
+    threads: of computation; default: the processors that this process may use.
+
+    With `random_seed`, or at temperature 0, nothing computed for an earlier prompt is used again, so the same request
+    gives the same text each time it runs alone. Beside other requests it is computed in one batch with them, where
+    rounding differs, and the text may part after a while.
+
+    `presence_penalty` and `frequency_penalty` count the tokens of the prompt as well, as always in llama.cpp.
+
+    While it loads a model `xllamacpp` keeps Python's lock: no other thread of the process runs.
+
+    Raises `EngineError` when the file cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        context_length: int | None = None,
+        slots: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if _processes - {os.getpid()}:
+            # OpenMP's threads stayed behind, and the first computation would wait for them for ever.
+            raise EngineError(
+                "a model was loaded before this process was forked, and llama.cpp does not survive that: start processes "
+                "with multiprocessing's 'spawn', or let them talk to `mistral-client serve`"
+            )
+        path = Path(path)
+        try:
+            metadata = check_model(path).metadata
+        except WeightsError as error:
+            raise EngineError(str(error)) from error
+        self._slots = _DEFAULT_SLOTS if slots is None else slots
+        threads = _processors() if threads is None else threads
+        if self._slots < 1 or threads < 1:
+            raise EngineError(f"at least 1 slot and 1 thread are needed, not {self._slots} and {threads}")
+        self._context_length = _context_length(metadata, context_length, self._slots)
+        self._chat_template = str(metadata.get("tokenizer.chat_template", ""))
+
+        tokens = metadata["tokenizer.ggml.tokens"]
+        types = metadata.get("tokenizer.ggml.token_type", [])
+        typed = [(token, index, types[index]) for index, token in enumerate(tokens) if index < len(types)]
+        self._control_ids = {token: index for token, index, kind in typed if kind in {_CONTROL, _USER_DEFINED}}
+        # llama.cpp finds user-defined tokens in plain text too. Files exist that declare <|im_start|> as one.
+        marks = [token for token, _, kind in typed if kind == _USER_DEFINED and re.fullmatch(r"<.+>|\[.+\]", token)]
+        self._marks = re.compile("|".join(map(re.escape, marks))) if marks else None
+        self._sentencepiece = metadata.get("tokenizer.ggml.model") == "llama"
+
+        self._idle = threading.Condition()
+        self._running = 0
+        self._closing = threading.Event()
+
+        key = secrets.token_urlsafe(32)
+        _processes.add(os.getpid())
+        self._server = _load(path, self._context_length, self._slots, threads, key)
+        # Answered by the native loop: llama.cpp never ends when it is told to end before that loop runs.
+        self._server.handle_metrics()
+        self._http = httpx.Client(
+            base_url=self._server.listening_address,
+            headers={"Authorization": f"Bearer {key}"},
+            trust_env=False,  # no proxy sees a prompt
+            timeout=60.0,
+            # The listener ends a connection that is idle for 5 s; one that it is about to end must not be used again.
+            limits=httpx.Limits(max_connections=self._slots, keepalive_expiry=2.0),
+        )
+
+    @property
+    def context_length(self) -> int:
+        return self._context_length
+
+    @property
+    def slots(self) -> int:
+        return self._slots
+
+    @property
+    def chat_template(self) -> str:
+        return self._chat_template
+
+    def token_id(self, token: str) -> int | None:
+        return self._control_ids.get(token)
+
+    def tokenize(self, parts: Sequence[Part]) -> list[int]:
+        content = [piece for part in parts for piece in (self._plain(part) if isinstance(part, str) else [part])]
+        body = json.dumps({"content": content, "add_special": False, "parse_special": False})
+        with self._open():
+            try:
+                response = self._http.post("/tokenize", content=body, headers={"Content-Type": "application/json"})
+            except httpx.HTTPError as error:
+                raise EngineError(f"llama.cpp's tokenizer did not answer: {error}") from error
+        if response.status_code != httpx.codes.OK:
+            raise EngineError(f"llama.cpp cannot tokenize the prompt: {_reason(response)}")
+        tokens: list[int] = response.json()["tokens"]
+        return tokens
+
+    def generate(self, prompt: Sequence[int], sampling: Sampling, emit: Emit) -> Generation:
+        room = self.context_length - len(prompt)
+        if room < 1:
+            raise ContextLengthError(len(prompt), self.context_length)
+        if sampling.max_tokens is None or sampling.max_tokens > room:
+            limit, full = room, True
+        else:
+            limit, full = sampling.max_tokens, False
+        with self._open():
+            if limit < 1:  # llama.cpp would make one token
+                return Generation("length", prompt_tokens=len(prompt), completion_tokens=0)
+            answer = _Answer(emit, sampling.stop, self._closing)
+            self._complete(self._request(prompt, sampling, limit), answer)
+        reason: Literal["stop", "length", "model_length"] = "stop"
+        if not answer.stopped:
+            reason = "model_length" if full else "length"
+        return Generation(reason, prompt_tokens=len(prompt), completion_tokens=answer.tokens)
+
+    def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
+        """One vector of unit norm for each prompt, in order: the mean over its tokens' last hidden states.
+
+        A prompt of more than 256 tokens is read in stretches of 256 that do not see each other; its vector is the mean
+        of theirs, weighted by their length.
+        """
+        for prompt in prompts:
+            if len(prompt) > self.context_length:
+                raise ContextLengthError(len(prompt), self.context_length)
+            if not prompt:
+                raise EngineError("an empty text has no embedding")
+        windows = [
+            (index, list(prompt[start : start + _BATCH]))
+            for index, prompt in enumerate(prompts)
+            for start in range(0, len(prompt), _BATCH)
+        ]
+        sums: list[list[float]] = [[] for _ in prompts]
+        with self._open():
+            for start in range(0, len(windows), self._slots):
+                # Native code reads a batch to its end; so these are small, that `close` need not wait for long.
+                batch = windows[start : start + self._slots]
+                for (index, tokens), vector in zip(batch, self._means([tokens for _, tokens in batch]), strict=True):
+                    weighted = [len(tokens) * value for value in vector]
+                    sums[index] = (
+                        [a + b for a, b in zip(sums[index], weighted, strict=True)] if sums[index] else weighted
+                    )
+        return [_unit(vector) for vector in sums]
+
+    def close(self) -> None:
+        """Stop what is running and give memory, threads and sockets back. May be called twice.
+
+        What runs ends with `EngineError`, within a token or a batch. Not to be called by `emit`, which it waits for.
+        """
+        self._closing.set()
+        with self._idle:
+            self._idle.wait_for(lambda: not self._running)
+            self._http.close()
+            # The only reference: the model is freed and its threads are joined here.
+            self._server = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Keep the model from being closed while it is used."""
+        with self._idle:
+            if self._closing.is_set():
+                raise _closed()
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._running -= 1
+                self._idle.notify_all()
+
+    def _plain(self, text: str) -> list[str]:
+        """The text, cut inside of what would be taken for a control token."""
+        if self._marks is None:
+            return [text]
+        cuts = [0, *(match.start() + 1 for match in self._marks.finditer(text)), len(text)]
+        return [text[start:end] for start, end in pairwise(cuts)]
+
+    def _request(self, prompt: Sequence[int], sampling: Sampling, limit: int) -> dict[str, Any]:
+        repeatable = sampling.random_seed is not None or sampling.temperature == 0
+        seed = secrets.randbits(32) if sampling.random_seed is None else sampling.random_seed
+        request = {
+            "prompt": list(prompt),
+            "n_predict": limit,
+            # 2**32 - 1 asks llama.cpp for a seed of its own.
+            "seed": seed % (2**32 - 1),
+            "cache_prompt": not repeatable,
+            # Mistral's samplers in the order of mistral-inference, and nothing that a file or llama.cpp would add.
+            "samplers": ["penalties", "temperature", "top_p"],
+            "mirostat": 0,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "presence_penalty": sampling.presence_penalty,
+            "frequency_penalty": sampling.frequency_penalty,
+            "repeat_penalty": 1.0,
+            "repeat_last_n": self.context_length,
+            "stream": True,
+            "return_progress": True,
+            "timings_per_token": True,
+        }
+        if sampling.json_schema:
+            request["json_schema"] = self._enforced(sampling.json_schema)
+        elif sampling.json_schema is not None:
+            request["grammar"] = _JSON_OBJECT
+        return request
+
+    def _enforced(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """The schema as it is sent. Raises `EngineError` when llama.cpp would not hold the model to it."""
+        # llguidance, which reads schemas for llama.cpp, takes "▁{" for "{" and leaves its path at the first token.
+        if self._sentencepiece:
+            raise UnsupportedError("llama.cpp cannot hold a model with a SentencePiece vocabulary to a JSON schema")
+        constraint = {**schema, "x-guidance": _COMPACT}
+        # A schema that it cannot follow is dropped without a word. So press for a letter that begins no JSON: if it
+        # comes, nothing holds the model back.
+        texts: list[str] = []
+
+        def collect(text: str) -> bool:
+            texts.append(text)
+            return False
+
+        request = {
+            "prompt": [0],
+            "n_predict": 1,
+            "temperature": 0,
+            "json_schema": constraint,
+            "logit_bias": [["Z", 1e6]],
+            "cache_prompt": False,
+            "stream": True,
+        }
+        self._complete(request, _Answer(collect, (), self._closing))
+        if "".join(texts).startswith("Z"):
+            raise UnsupportedError("llama.cpp cannot hold an answer to this JSON schema")
+        return constraint
+
+    def _complete(self, request: Mapping[str, Any], answer: _Answer) -> None:
+        self._server.handle_completions(request, answer)
+        if answer.failure is not None:
+            raise answer.failure
+        if not answer.ended:
+            raise EngineError("llama.cpp broke off the answer")
+
+    def _means(self, windows: Sequence[Sequence[int]]) -> list[list[float]]:
+        """The mean over the hidden states of each window, not normalised."""
+        if self._closing.is_set():
+            raise _closed()
+        reply = self._server.handle_embeddings({"input": windows, "embd_normalize": -1})
+        if "error" in reply:
+            raise _failure(reply)
+        return [entry["embedding"] for entry in sorted(reply["data"], key=lambda entry: int(entry["index"]))]
+
+
+class _Answer:
+    """What comes of one generation. Called with each chunk that llama.cpp makes; true ends the generation."""
+
+    def __init__(self, emit: Emit, stop: Sequence[str], closing: threading.Event) -> None:
+        self.tokens = 0
+        self.ended = False
+        self.stopped = False
+        """Ended by the model or a stop text, not by a limit."""
+        self.failure: BaseException | None = None
+        self._emit = emit
+        self._stop = [text for text in stop if text]
+        self._held = ""
+        """The end of the text so far, which may be the beginning of a stop text."""
+        self._closing = closing
+
+    def __call__(self, chunk: dict[str, Any]) -> bool:
+        # xllamacpp swallows what its callback raises.
+        try:
+            return self._receive(chunk)
+        except BaseException as failure:  # noqa: BLE001  # raised again by the caller
+            self.failure = failure
+            return True
+
+    def _receive(self, chunk: dict[str, Any]) -> bool:
+        if self._closing.is_set():
+            raise _closed()
+        if "error" in chunk:
+            raise _failure(chunk)
+        choice = chunk["choices"][0]
+        reason = choice["finish_reason"]
+        self.tokens = chunk.get("timings", {}).get("predicted_n", self.tokens)
+
+        # Not left to llama.cpp: where a limit ends the answer, it loses text that it holds back.
+        text = self._held + choice["text"]
+        found = min((at for at in map(text.find, self._stop) if at >= 0), default=None)
+        if found is not None:
+            text, self._held, self.stopped = text[:found], "", True
+        else:
+            hold = 0 if reason else _overlap(text, self._stop)
+            text, self._held = text[: len(text) - hold], text[len(text) - hold :]
+            self.stopped = reason == "stop"
+        self.ended = found is not None or reason is not None
+
+        if (text or not self.ended) and self._emit(text) and not self.ended:
+            raise GenerationCancelled
+        return self.ended
+
+
+def _overlap(text: str, stops: Sequence[str]) -> int:
+    """How many characters at the end of a text may be the beginning of a stop text."""
+    longest = min(max(map(len, stops), default=0) - 1, len(text))
+    return next((size for size in range(longest, 0, -1) if any(stop.startswith(text[-size:]) for stop in stops)), 0)
+
+
+def _load(path: Path, context_length: int, slots: int, threads: int, key: str) -> Any:
+    params = xllamacpp.CommonParams()
+    params.model.path = os.fspath(path)
+    params.verbosity = -1
+    params.n_parallel = slots
+    params.n_ctx = slots * context_length
+    params.kv_unified = False
+    params.fit_params = False
+    params.cpuparams.n_threads = threads
+    params.cpuparams_batch.n_threads = threads
+    params.n_batch = params.n_ubatch = _BATCH
+    params.embedding = True
+    params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    params.warmup = False
+    # llama.cpp would keep old prompts in up to 8 GiB beside the context.
+    params.cache_ram_mib = 0
+    params.n_ctx_checkpoints = 0
+    # Prompts come as token ids. The file's own template, which is code, is not even compiled.
+    params.chat_template = "chatml"
+    params.api_keys = [key]
+    params.endpoint_metrics = True
+    params.endpoint_props = params.endpoint_slots = params.ui = False
+    try:
+        return xllamacpp.Server(params)
+    except (RuntimeError, ValueError, OverflowError) as error:
+        raise EngineError(
+            f"llama.cpp cannot load {path}: the file may be damaged or of an architecture that it does not know, "
+            f"or memory is short for a context of {slots} x {context_length} tokens"
+        ) from error
+
+
+def _context_length(metadata: Mapping[str, Any], wanted: int | None, slots: int) -> int:
+    """Tokens for each slot. Raises `EngineError` when the model or the memory does not allow what is wanted."""
+    trained = int(metadata[f"{metadata['general.architecture']}.context_length"])
+    memory = max((int(device["memory_total"]) for device in xllamacpp.get_device_info()), default=0)
+    token_bytes = _cache_bytes(metadata)
+    if wanted is None:
+        affordable = memory // 4 // (slots * token_bytes) if memory and token_bytes else _DEFAULT_CONTEXT
+        return max(1, min(trained, _DEFAULT_CONTEXT, affordable))
+    if not 1 <= wanted <= trained:
+        raise EngineError(f"the model was trained with a context of {trained} tokens: 1 to {trained}, not {wanted}")
+    # llama.cpp touches all of its cache at once. Where the system promises more memory than it has, the process would
+    # be killed for it.
+    if memory and wanted * slots * token_bytes > memory:
+        raise EngineError(
+            f"a context of {slots} x {wanted} tokens takes {wanted * slots * token_bytes / 1e9:.0f} GB "
+            f"and this machine has {memory / 1e9:.0f} GB: ask for less context or fewer slots"
+        )
+    return wanted
+
+
+def _cache_bytes(metadata: Mapping[str, Any]) -> int:
+    """Bytes that one token takes in the cache of keys and values, in float16; 0 when the header does not tell."""
+    architecture = metadata["general.architecture"]
+
+    def value(name: str, default: Any = 0) -> Any:
+        return metadata.get(f"{architecture}.{name}", default)
+
+    heads, layers = value("attention.head_count"), value("block_count")
+    key_value_heads = value("attention.head_count_kv", heads)
+    if not isinstance(heads, int) or not isinstance(key_value_heads, int) or not heads:  # one number a layer
+        return 0
+    head = value("embedding_length") // heads
+    size = value("attention.key_length", head) + value("attention.value_length", head)
+    return int(layers * key_value_heads * size * 2)
+
+
+def _processors() -> int:
+    affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)  # Linux
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def _unit(vector: Sequence[float]) -> list[float]:
+    norm = math.sqrt(math.fsum(value * value for value in vector))
+    if not norm or not math.isfinite(norm):
+        raise EngineError("the model gave a vector without a direction")
+    return [value / norm for value in vector]
+
+
+def _closed() -> EngineError:
+    return EngineError("the engine is closed")
+
+
+def _failure(reply: Mapping[str, Any]) -> EngineError:
+    return EngineError(f"llama.cpp failed: {reply['error'].get('message', reply['error'])}")
+
+
+def _reason(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {response.status_code}"
