@@ -51,11 +51,18 @@ class LocalServer:
 
     def __init__(self, load: Callable[[], Loaded]) -> None:
         self._load = load
+        self._requests: set[Future[None]] = set()
+        self._begin()
+
+    def _begin(self) -> None:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._open: ExitStack | None = None
-        self._requests: set[Future[None]] = set()
-        self._watcher: threading.Thread | None = None
+        self._ended = False
+        # Not `atexit`: the interpreter joins all threads before it calls that, the event loop's workers too, and those
+        # end only with their loop. Watched from the beginning, for native code that is still loading when the
+        # interpreter goes brings the process down.
+        threading.Thread(target=self._end_with_process, name="mistral-client local server, at exit").start()
 
     def start(self) -> None:
         """Load the model and start the thread, unless that is done. The default model is made first if need be.
@@ -65,12 +72,12 @@ class LocalServer:
         if self._process != os.getpid():
             # A forked child has the memory of its parent's server, but not its threads. Freed, it would wait for them.
             self._inherited = self._open
-            self._lock, self._open, self._process = threading.Lock(), None, os.getpid()
-            self._watcher = None
+            self._begin()
         with self._lock:
             if self._open is not None:
                 return
-            self._watch_exit()
+            if self._ended:
+                raise LocalModelError("the local server does not start while the process ends")
             try:
                 with ExitStack() as opened:
                     # In the caller's thread, where Ctrl-C reaches it.
@@ -87,7 +94,10 @@ class LocalServer:
 
     def handle(self, request: httpx.Request, body: bytes, deliver: Deliver) -> Callable[[], object]:
         """Run one request; what the application answers goes to `deliver`. Call the result to leave."""
-        future = self._portal.start_task_soon(self._run, _scope(request), body, deliver)
+        try:
+            future = self._portal.start_task_soon(self._run, _scope(request), body, deliver)
+        except RuntimeError:
+            raise httpx.ConnectError("the local server is closed") from None
         self._requests.add(future)
         future.add_done_callback(self._requests.discard)
         return future.cancel
@@ -103,19 +113,9 @@ class LocalServer:
         for future in list(self._requests):
             future.cancel()
 
-    def _watch_exit(self) -> None:
-        """Have the server closed when the main thread ends.
-
-        Not by `atexit`: the interpreter joins all threads before it calls that, the event loop's workers too, and those
-        end only with their loop. From before the model is loaded, for native code must not be left to its own devices
-        while the interpreter goes.
-        """
-        if self._watcher is None:
-            self._watcher = threading.Thread(target=self._close_at_exit, name="mistral-client local server, at exit")
-            self._watcher.start()
-
-    def _close_at_exit(self) -> None:
+    def _end_with_process(self) -> None:
         threading.main_thread().join()
+        self._ended = True
         self.close()
 
     async def _run(self, scope: Scope, body: bytes, deliver: Deliver) -> None:

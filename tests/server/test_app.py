@@ -464,3 +464,15 @@ def test_many_clients_start_one_server():
     server.close()
     server.close()
     assert engine.closed
+
+
+def test_a_closed_server_is_an_error_and_starts_again(make_client, flavour):
+    server = LocalServer(lambda: Loaded("echo", "", EchoEngine()))
+    transport = SyncTransport(server) if flavour == "sync" else AsyncTransport(server)
+    client = make_client("key", "http://local", transport=transport)
+    assert client.chat(HELLO, "mistral-tiny").choices[0].message.content == "hello "
+    server.close()
+    with pytest.raises(httpx.ConnectError, match="closed"):
+        server.handle(httpx.Request("GET", "http://local/health"), b"", print)
+    assert client.chat(HELLO, "mistral-tiny").choices[0].message.content == "hello "
+    server.close()

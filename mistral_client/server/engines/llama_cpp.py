@@ -117,7 +117,7 @@ class LlamaCppEngine:
         if _processes - {os.getpid()}:
             # OpenMP's threads stayed behind, and the first computation would wait for them for ever.
             raise EngineError(
-                "a model was loaded before this process was forked, and llama.cpp does not survive that: start processes "
+                "a model was loaded before this process was forked, which llama.cpp does not survive: start processes "
                 "with multiprocessing's 'spawn', or let them talk to `mistral-client serve`"
             )
         path = Path(path)
@@ -144,6 +144,7 @@ class LlamaCppEngine:
         self._idle = threading.Condition()
         self._running = 0
         self._closing = threading.Event()
+        self._embedding = threading.Lock()
 
         key = secrets.token_urlsafe(32)
         _processes.add(os.getpid())
@@ -216,22 +217,8 @@ class LlamaCppEngine:
                 raise ContextLengthError(len(prompt), self.context_length)
             if not prompt:
                 raise EngineError("an empty text has no embedding")
-        windows = [
-            (index, list(prompt[start : start + _BATCH]))
-            for index, prompt in enumerate(prompts)
-            for start in range(0, len(prompt), _BATCH)
-        ]
-        sums: list[list[float]] = [[] for _ in prompts]
         with self._open():
-            for start in range(0, len(windows), self._slots):
-                # Native code reads a batch to its end; so these are small, that `close` need not wait for long.
-                batch = windows[start : start + self._slots]
-                for (index, tokens), vector in zip(batch, self._means([tokens for _, tokens in batch]), strict=True):
-                    weighted = [len(tokens) * value for value in vector]
-                    sums[index] = (
-                        [a + b for a, b in zip(sums[index], weighted, strict=True)] if sums[index] else weighted
-                    )
-        return [_unit(vector) for vector in sums]
+            return [_unit(self._mean(prompt)) for prompt in prompts]
 
     def close(self) -> None:
         """Stop what is running and give memory, threads and sockets back. May be called twice.
@@ -337,14 +324,22 @@ class LlamaCppEngine:
         if not answer.ended:
             raise EngineError("llama.cpp broke off the answer")
 
-    def _means(self, windows: Sequence[Sequence[int]]) -> list[list[float]]:
-        """The mean over the hidden states of each window, not normalised."""
-        if self._closing.is_set():
-            raise _closed()
-        reply = self._server.handle_embeddings({"input": windows, "embd_normalize": -1})
-        if "error" in reply:
-            raise _failure(reply)
-        return [entry["embedding"] for entry in sorted(reply["data"], key=lambda entry: int(entry["index"]))]
+    def _mean(self, prompt: Sequence[int]) -> list[float]:
+        """The mean over the hidden states of a prompt, read in windows of a batch each."""
+        total: list[float] = []
+        for start in range(0, len(prompt), _BATCH):
+            window = list(prompt[start : start + _BATCH])
+            # One at a time: of prompts that differ in length llama.cpp reads the longer ones' ends in a batch of their
+            # own, and takes the mean over that alone.
+            with self._embedding:
+                if self._closing.is_set():
+                    raise _closed()
+                reply = self._server.handle_embeddings({"input": [window], "embd_normalize": -1})
+            if "error" in reply:
+                raise _failure(reply)
+            weighted = [len(window) * value for value in reply["data"][0]["embedding"]]
+            total = [a + b for a, b in zip(total, weighted, strict=True)] if total else weighted
+        return total
 
 
 class _Answer:

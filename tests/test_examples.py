@@ -1,0 +1,58 @@
+"""Every example runs as it stands, offline, without a warning, and says what it is there to say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+OUTPUT = {
+    "async_chat": r"(What is the capital of \w+\? -> \S.+\n){3}",
+    "async_chat_stream": r"\w.*\bsea\b.*\n",
+    "chat": r"\S.*Paris.*\nfinish reason: stop\ntokens: \d+ read, \d+ written\n",
+    "chat_stream": r"\w.*\bsea\b.*\nfinish reason: (stop|length)\n",
+    "conversation": r"system: .+\nuser: What is the sun\?\nassistant: .+\nuser: How hot is it\?\nassistant: .+\n",
+    "embeddings": r"dimensions: 1024\nparaphrase: (0\.\d\d)\nstranger:   (0\.\d\d)\n",
+    "errors": r"nothing was sent: temperature: .+\nthe server refused: .+no-such-model 400 1500\nnobody was there: .+ True\n",
+    "json_schema": r"Person\(name='.{1,20}', age=\d{1,3}\)\n",
+    "list_models": r"mixtral-8x135m mistralai\n(\S+ mistralai\n)+",
+    "local_server": r"\S.*Paris.*\nthe server has ended\n",
+    "trio_chat": r"\S.*Paris.*\n",
+}
+
+
+def test_each_has_its_output_here():
+    assert {path.stem for path in EXAMPLES} == OUTPUT.keys()
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_one_idea_takes_a_page_at_most(example):
+    lines = example.read_text().splitlines()
+    assert 5 <= len(lines) <= 30
+    assert lines[0].startswith('"""')
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_it_runs(example, tmp_path):
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", example],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+    assert re.fullmatch(OUTPUT[example.stem], ran.stdout, re.DOTALL), ran.stdout
+    if example.stem == "embeddings":
+        paraphrase, stranger = re.findall(r"0\.\d\d", ran.stdout)
+        assert float(paraphrase) > float(stranger)
