@@ -22,7 +22,7 @@ format: .venv/dev
 	$(BIN)/ruff format
 
 docs: .venv/dev
-	$(BIN)/mkdocs build --strict
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs site
 
 clean:
 	rm -rf .venv .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site

@@ -95,13 +95,13 @@ def test_another_seed_another_text(client):
 
 def test_the_answer_goes_on_from_its_prefix_and_knows_the_conversation(client):
     conversation = [
-        {"role": "user", "content": "My name is Marguerite."},
-        {"role": "assistant", "content": "Nice to meet you!"},
-        {"role": "user", "content": "What is my name?"},
-        {"role": "assistant", "content": "Your name is", "prefix": True},
+        {"role": "user", "content": "My name is Anna and I live in Rome."},
+        {"role": "assistant", "content": "Hello Anna!"},
+        {"role": "user", "content": "Which city do I live in?"},
+        {"role": "assistant", "content": "You live in", "prefix": True},
     ]
     answer = client.chat(conversation, "mistral-small", temperature=0.0, max_tokens=5)
-    assert answer.choices[0].message.content.startswith(" Marguerite")
+    assert answer.choices[0].message.content.startswith(" Rome")
 
 
 def test_control_tokens_in_a_question_are_text(client):

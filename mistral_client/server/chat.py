@@ -58,7 +58,7 @@ def sampling_of(request: ChatCompletionRequest) -> Sampling:
     for name, harmless in _ASKS_NOTHING.items():
         value = getattr(request, name)
         if value is not None and value not in harmless:
-            raise errors.not_supported(name, f"{name}={value!r}" if isinstance(value, int | float | str) else name)
+            raise errors.not_supported(name, f"{name}={value}" if isinstance(value, int | float | str) else name)
     given = {
         name: getattr(request, name)
         for name in ("temperature", "top_p", "random_seed", "max_tokens", "presence_penalty", "frequency_penalty")

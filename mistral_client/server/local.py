@@ -147,7 +147,9 @@ def _server(model: str) -> LocalServer:
     except WeightsError as error:
         raise LocalModelError(str(error)) from error
     with _servers_lock:
-        return _servers.setdefault(model, LocalServer(partial(load, model)))
+        if model not in _servers:
+            _servers[model] = LocalServer(partial(load, model))
+        return _servers[model]
 
 
 def _scope(request: httpx.Request) -> dict[str, Any]:
