@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test lint format docs clean
 
 demo: .venv/local
-	@$(BIN)/mistral-client chat "What is the best French cheese?"
+	@$(BIN)/mistral-client chat --endpoint local "What is the best French cheese?"
 
 test: lint
 	$(BIN)/pytest --cov --cov-report=term:skip-covered

@@ -53,8 +53,11 @@ _ASKS_NOTHING: dict[str, tuple[object, ...]] = {
 }
 
 
-def sampling_of(request: ChatCompletionRequest) -> Sampling:
-    """How the answer is to be drawn. Raises `WireError` for what this server cannot do."""
+def sampling_of(request: ChatCompletionRequest, max_tokens: int | None) -> Sampling:
+    """How the answer is to be drawn; `max_tokens` is for a request that names none.
+
+    Raises `WireError` for what this server cannot do.
+    """
     for name, harmless in _ASKS_NOTHING.items():
         value = getattr(request, name)
         if value is not None and value not in harmless:
@@ -64,6 +67,7 @@ def sampling_of(request: ChatCompletionRequest) -> Sampling:
         for name in ("temperature", "top_p", "random_seed", "max_tokens", "presence_penalty", "frequency_penalty")
         if getattr(request, name) is not None
     }
+    given.setdefault("max_tokens", max_tokens)
     stop = request.stop or []
     return Sampling(
         **given,

@@ -8,6 +8,8 @@ from pathlib import Path
 from . import weights
 from .engine import Engine
 
+_BABBLE = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -16,6 +18,8 @@ class Loaded:
     name: str
     description: str
     engine: Engine
+    max_tokens: int | None = None
+    """Of an answer for which the request sets no limit; None: as many as the context holds."""
 
 
 def check(model: str | None) -> None:
@@ -39,7 +43,8 @@ def load(
     path = weights.resolve(model)
     engine = LlamaCppEngine(path, context_length=context_length, slots=slots, threads=threads)
     if _is_default(model):
-        return Loaded(weights.NAME, weights.DESCRIPTION, engine)
+        # So small a model does not always find an end, and would fill its context for minutes.
+        return Loaded(weights.NAME, weights.DESCRIPTION, engine, _BABBLE)
     return Loaded(Path(path).stem.lower(), f"A local model: {Path(path).name}", engine)
 
 

@@ -20,7 +20,7 @@ from mistral_client import (
     ServerError,
     StreamInterrupted,
 )
-from mistral_client.server.app import _model, create_app
+from mistral_client.server.app import create_app, the_model
 from mistral_client.server.engine import ContextLengthError, EngineError, Generation, GenerationCancelled
 from mistral_client.server.errors import WireError
 from mistral_client.server.loading import Loaded
@@ -152,6 +152,16 @@ def test_what_is_not_given_is_the_apis_default(client, engine):
         (),
     )
     assert (sampling.presence_penalty, sampling.frequency_penalty, sampling.json_schema) == (0, 0, None)
+
+
+def test_an_answer_without_a_limit_has_the_models_own(make_client, flavour):
+    server = LocalServer(lambda: Loaded("echo", "", EchoEngine(), max_tokens=3))
+    transport = SyncTransport(server) if flavour == "sync" else AsyncTransport(server)
+    client = make_client("key", "http://local", transport=transport)
+    for limit, length in ((None, 3), (5, 5)):
+        answer = client.chat(say("a b c d e f g"), "mistral-tiny", max_tokens=limit)
+        assert (answer.usage.completion_tokens, answer.choices[0].finish_reason) == (length, "length")
+    server.close()
 
 
 def test_stream(client):
@@ -416,7 +426,7 @@ def test_bodies_that_no_client_would_send(server, body, status):
 def test_before_the_model_is_loaded_nothing_is_ready():
     app = create_app(loaded=Loaded("echo", "", EchoEngine()))
     with pytest.raises(WireError, match="not loaded"):
-        _model(SimpleNamespace(app=app))
+        the_model(SimpleNamespace(app=app))
 
 
 # --- the server in this process ---

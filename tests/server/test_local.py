@@ -112,7 +112,13 @@ def run(program, baby):
 ENDINGS = {
     "a stream left open": "stream = client.chat_stream('m', HELLO); next(stream); next(stream)",
     "an exception in mid-stream": "stream = client.chat_stream('m', HELLO); next(stream); raise SystemExit(0)",
-    "a thread in mid-stream": "threading.Thread(target=lambda: list(client.chat_stream('m', HELLO)), daemon=True).start(); time.sleep(0.2)",
+    "a thread in mid-stream": """
+        def read():
+            with suppress(MistralException):  # interrupted, if it comes so far
+                list(client.chat_stream('m', HELLO))
+        threading.Thread(target=read, daemon=True).start()
+        time.sleep(0.2)
+        """,
     "an unfinished event loop": """
         async def main():
             stream = MistralAsyncClient().chat_stream('m', HELLO)
@@ -134,7 +140,8 @@ ENDINGS = {
 }
 HEAD = """
 import asyncio, os, threading, time
-from mistral_client import LocalModelError, MistralAsyncClient, MistralClient
+from contextlib import suppress
+from mistral_client import LocalModelError, MistralAsyncClient, MistralClient, MistralException
 HELLO = [{"role": "user", "content": "hello"}]
 client = MistralClient()
 """

@@ -1,0 +1,70 @@
+"""`mistral-client models`"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from .endpoint import client, endpoint_option, local_model
+from .plain import one_line
+
+if TYPE_CHECKING:
+    from mistral_client.models.models import ModelCard
+
+
+@click.command(
+    epilog="""
+    \b
+    Examples:
+      mistral-client models
+      mistral-client models --endpoint http://127.0.0.1:8000 --json
+    """
+)
+@endpoint_option
+@click.option("--json", "as_json", is_flag=True, help="Print the answer of the server.")
+def models(endpoint: str, as_json: bool) -> None:
+    """List the names that an endpoint offers.
+
+    Of the local Mixtral, which all its names lead to, it says what it is and where its file lies; if need be the file
+    is made first.
+    """
+    with client(endpoint) as asked:
+        offered = asked.list_models()
+    if as_json:
+        click.echo(offered.model_dump_json(exclude_unset=True, indent=2))
+        return
+    descriptions = list(dict.fromkeys(_shown(card, "description") for card in offered.data))
+    columns = ["id", "max_context_length", "owned_by"]
+    if len(descriptions) > 1:
+        columns.append("description")
+    for line in _table(offered.data, columns):
+        click.echo(line)
+    if len(descriptions) == 1 and descriptions[0]:
+        click.echo(f"\n{descriptions[0]}")
+    model = local_model(endpoint)
+    if model is not None:
+        click.echo(f"\n{_file(model)}")
+
+
+_TITLES = {"id": "MODEL", "max_context_length": "CONTEXT", "owned_by": "OWNER", "description": "DESCRIPTION"}
+
+
+def _table(cards: Sequence[ModelCard], columns: Sequence[str]) -> list[str]:
+    rows = [[_TITLES[name] for name in columns], *([_shown(card, name) for name in columns] for card in cards)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _shown(card: ModelCard, name: str) -> str:
+    """A field of a card on one line; servers leave out what they like."""
+    value = getattr(card, name, None)
+    return "" if value is None else one_line(str(value))
+
+
+def _file(model: str) -> str:
+    from mistral_client.server import weights
+
+    path = weights.resolve(model)  # it was loaded a moment ago, so nothing is made here
+    return f"{path} ({path.stat().st_size / 1e6:.0f} MB)"

@@ -1,0 +1,66 @@
+"""`mistral-client models`"""
+
+import json
+
+import pytest
+
+from ..conftest import http
+
+CARDS = [
+    {"id": "mistral-small-latest", "object": "model", "owned_by": "mistralai", "max_context_length": 32768},
+    {"id": "tiny", "object": "model"},
+]
+
+
+def listed(*cards: dict) -> list[bytes]:
+    return [http(json.dumps({"object": "list", "data": cards}).encode())]
+
+
+def test_a_table(invoke, raw_server):
+    result = invoke("models", "--endpoint", raw_server(listed(*CARDS)).url)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "MODEL                 CONTEXT  OWNER",
+        "mistral-small-latest  32768    mistralai",
+        "tiny",
+    ]
+
+
+def test_descriptions_that_differ_are_a_column(invoke, raw_server):
+    first = CARDS[0] | {"description": "Small\n but fine."}
+    result = invoke("models", "--endpoint", raw_server(listed(first, CARDS[1])).url)
+    assert result.stdout.splitlines() == [
+        "MODEL                 CONTEXT  OWNER      DESCRIPTION",
+        "mistral-small-latest  32768    mistralai  Small but fine.",
+        "tiny",
+    ]
+
+
+def test_a_common_description_stands_below(invoke, raw_server):
+    cards = [card | {"description": "All the same."} for card in CARDS]
+    result = invoke("models", "--endpoint", raw_server(listed(*cards)).url)
+    assert result.stdout.splitlines()[-3:] == ["tiny", "", "All the same."]
+
+
+def test_no_models(invoke, raw_server):
+    assert invoke("models", "--endpoint", raw_server(listed()).url).stdout == "MODEL  CONTEXT  OWNER\n"
+
+
+def test_json(invoke, raw_server):
+    result = invoke("models", "--json", "--endpoint", raw_server(listed(*CARDS)).url)
+    assert json.loads(result.stdout) == {"object": "list", "data": CARDS}
+
+
+def test_a_model_in_this_process(command, baby):
+    code, output, errors = command("models", "--endpoint", f"local:{baby}").finish()
+    assert (code, errors) == (0, "")
+    assert output.startswith("MODEL              CONTEXT  OWNER\nbaby               2048     mistralai\n")
+    assert output.endswith(f"\n{baby} (2 MB)\n")
+
+
+@pytest.mark.weights
+def test_the_default_model_says_what_it_is(command):
+    code, output, errors = command("models").finish()
+    assert (code, errors) == (0, "")
+    for word in ("mixtral-8x135m", "open-mixtral-8x7b", "English", "upcycled", "copies", ".gguf (447 MB)"):
+        assert word in output

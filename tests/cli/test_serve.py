@@ -1,0 +1,141 @@
+"""`mistral-client serve`"""
+
+import contextlib
+import re
+import signal
+import socket
+import time
+
+import httpx
+import pytest
+
+from mistral_client import MistralClient
+from mistral_client.server.weights.baby import write_gguf
+
+
+@pytest.fixture
+def served(command, baby):
+    """Starts a server; gives its process and its address."""
+
+    def start(*arguments, model=baby):
+        process = command("serve", "--model", model, "--port", 0, *arguments)
+        shown = process.read_until(process.stderr, "export MISTRAL_ENDPOINT=")
+        url = process.stderr.readline().strip()
+        assert shown.startswith(f"{model.stem} listens on {url}; Ctrl-C ends it.")
+        return process, url
+
+    return start
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serves_until_it_is_told_to_end(served, number):
+    process, url = served()
+    with MistralClient(endpoint=url) as client:
+        answer = client.chat("mistral-tiny", [{"role": "user", "content": "hello"}], max_tokens=5)
+        assert answer.usage.completion_tokens <= 5
+        assert len(client.list_models().data) == 6
+    process.send_signal(number)
+    assert process.finish() == (0, "", "")
+
+
+@pytest.fixture(scope="module")
+def talkative(tmp_path_factory):
+    """The baby never ends by itself, and in this one its context is not full for a minute."""
+    return write_gguf(tmp_path_factory.mktemp("talkative") / "talkative.gguf", context=2**17)
+
+
+@pytest.mark.parametrize(("times", "seconds"), [(1, 3), (2, 0)])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_answer_on_its_way_gets_a_moment_then_an_error(served, talkative, number, times, seconds):
+    process, url = served("--slots", 1, "--context-length", 2**17, model=talkative)
+    asked = {"model": "mistral-tiny", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+    with (
+        httpx.Client(trust_env=False) as client,
+        client.stream("POST", f"{url}/v1/chat/completions", json=asked) as response,
+    ):
+        received = response.iter_lines()
+        next(received)
+        started = time.monotonic()
+        for _ in range(times):
+            process.send_signal(number)
+            time.sleep(0.3)  # a signal that waits for the process already would count once
+        lines = list(received)
+        code, output, errors = process.finish()
+    assert (code, output, errors) == (0, "", "")
+    assert "The model failed: the engine is closed" in lines[-2]
+    assert seconds <= time.monotonic() - started < seconds + 3
+
+
+def test_options_reach_the_engine(served):
+    _, url = served("--context-length", 100, "--slots", 1, "--threads", 1)
+    with MistralClient(endpoint=url) as client:
+        assert {card.max_context_length for card in client.list_models().data} == {100}
+
+
+def test_requests_are_logged_on_demand(served):
+    process, url = served("--log-level", "info")
+    httpx.get(f"{url}/health", trust_env=False)
+    assert "GET /health" in process.stdout.readline()
+
+
+def test_port_in_use_is_told_before_anything_is_loaded(invoke):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = invoke("serve", "--port", port, "--model", "nowhere.gguf")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"error: port {port} is in use; choose another with --port, or 0 for any that is free\n"
+
+
+def test_two_servers_do_not_share_a_port(served, invoke, baby):
+    _, url = served()
+    assert "is in use" in invoke("serve", "--port", url.rpartition(":")[2], "--model", baby).stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::"])
+def test_only_loopback(invoke, host):
+    result = invoke("serve", "--host", host)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: host '{host}' is not a loopback address such as 127.0.0.1: ")
+
+
+def test_localhost_and_ipv6(served):
+    with contextlib.suppress(OSError):
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        _, url = served("--host", "::1")
+        assert re.fullmatch(r"http://\[::1\]:\d+", url)
+    _, url = served("--host", "localhost")
+    assert httpx.get(f"{url}/health", trust_env=False).json() == {"status": "ok", "model": "baby"}
+
+
+def test_a_host_that_is_none(invoke):
+    result = invoke("serve", "--host", "nowhere.invalid")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: host 'nowhere.invalid' was not found: ")
+
+
+def test_a_model_that_cannot_be_loaded(invoke, tmp_path, baby):
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF")
+    for arguments in (["--model", broken], ["--model", "nowhere.gguf"], ["--model", baby, "--context-length", 10**6]):
+        result = invoke("serve", "--port", 0, *arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("error: ")
+        assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ended_while_the_default_model_is_fetched(command, raw_server, tmp_path, number, code):
+    index = raw_server([60.0])
+    settings = {
+        "XDG_CACHE_HOME": str(tmp_path),
+        "PIP_CONFIG_FILE": "/dev/null",
+        "PIP_INDEX_URL": index.url,
+        "PYTHONWARNINGS": "",
+    }
+    process = command("serve", "--port", 0, env=settings)
+    while not index.requests:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.finish() == (code, "", "")
+    assert [path.name for path in (tmp_path / "mistral_client").iterdir()] in ([], ["mixtral-8x135m-r1.gguf.lock"])
