@@ -387,6 +387,15 @@ def test_a_text_has_one_embedding_whatever_it_comes_with(engine, prompt):
             assert sum(a * b for a, b in zip(vector, expected, strict=True)) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.parametrize(("slots", "context_length"), [(1, 8), (3, 128), (5, 300), (256, 9)])
+def test_any_number_of_slots(baby_gguf, slots, context_length):
+    """llama.cpp ended the process where the slots did not divide its batch."""
+    with LlamaCppEngine(baby_gguf, slots=slots, context_length=context_length, threads=1) as engine:
+        prompt = engine.tokenize(["hello " * 300])[: context_length - 2]
+        assert engine.generate(prompt, GREEDY, lambda _text: False).prompt_tokens == context_length - 2
+        assert len(engine.embed([prompt])[0]) == 64
+
+
 def test_a_text_too_long_to_embed_is_refused(engine):
     assert len(engine.embed([[300] * 2048])) == 1
     with pytest.raises(ContextLengthError):
@@ -416,9 +425,10 @@ def test_what_cannot_be_loaded(tmp_path, baby_gguf):
     renamed.write_bytes(baby_gguf.read_bytes().replace(b"output_norm.weight", b"output_nose.weight"))
     refused(renamed, "llama.cpp cannot load .*renamed.gguf")
     refused(baby_gguf, "trained with a context of 2048", context_length=4096)
-    refused(baby_gguf, "1 to 2048, not 0", context_length=0)
-    refused(baby_gguf, "at least 1 slot", slots=0)
-    refused(baby_gguf, "at least 1 slot and 1 thread", threads=0)
+    refused(baby_gguf, "8 to 2048, not 0", context_length=0)
+    refused(baby_gguf, "1 to 256 slots", slots=0)
+    refused(baby_gguf, "1 to 256 slots", slots=257)
+    refused(baby_gguf, "at least 1 thread", threads=0)
     long = baby.write_gguf(tmp_path / "long.gguf", context=2**27)
     refused(long, "takes 2199 GB and this machine has", context_length=2**27, slots=64)
     with LlamaCppEngine(long) as engine:

@@ -56,7 +56,13 @@ _processes: set[int] = set()
 """Processes that have loaded a model: this one, and those that it was forked from."""
 
 _BATCH = 256
-"""Tokens read at a time: after each a listener who left is noticed. Also the longest text embedded at a stroke."""
+"""At most so many tokens are read at a time: after each batch a listener who left is noticed. Also the longest text
+that is embedded at a stroke."""
+
+_MAX_SLOTS = 256  # LLAMA_MAX_SEQ
+
+_LEAST_CONTEXT = 8
+"""llama.cpp tries a model with two tokens when it loads it; less context than that ends the process."""
 
 _DEFAULT_SLOTS = 4
 
@@ -127,8 +133,10 @@ class LlamaCppEngine:
             raise EngineError(str(error)) from error
         self._slots = _DEFAULT_SLOTS if slots is None else slots
         threads = _processors() if threads is None else threads
-        if self._slots < 1 or threads < 1:
-            raise EngineError(f"at least 1 slot and 1 thread are needed, not {self._slots} and {threads}")
+        if not 1 <= self._slots <= _MAX_SLOTS or threads < 1:
+            raise EngineError(
+                f"1 to {_MAX_SLOTS} slots and at least 1 thread are needed, not {self._slots} and {threads}"
+            )
         self._context_length = _context_length(metadata, context_length, self._slots)
         self._chat_template = str(metadata.get("tokenizer.chat_template", ""))
 
@@ -148,7 +156,9 @@ class LlamaCppEngine:
 
         key = secrets.token_urlsafe(32)
         _processes.add(os.getpid())
-        self._server = _load(path, self._context_length, self._slots, threads, key)
+        # llama.cpp shares a batch out among the slots, and ends the process where that leaves a remainder.
+        self._batch = max(_BATCH // self._slots, 1) * self._slots
+        self._server = _load(path, self._context_length, self._slots, threads, self._batch, key)
         # Answered by the native loop: llama.cpp never ends when it is told to end before that loop runs.
         self._server.handle_metrics()
         self._http = httpx.Client(
@@ -209,8 +219,8 @@ class LlamaCppEngine:
     def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
         """One vector of unit norm for each prompt, in order: the mean over its tokens' last hidden states.
 
-        A prompt of more than 256 tokens is read in stretches of 256 that do not see each other; its vector is the mean
-        of theirs, weighted by their length.
+        A prompt of more than a batch, about 256 tokens, is read in stretches that do not see each other; its vector is
+        the mean of theirs, weighted by their length.
         """
         for prompt in prompts:
             if len(prompt) > self.context_length:
@@ -327,8 +337,8 @@ class LlamaCppEngine:
     def _mean(self, prompt: Sequence[int]) -> list[float]:
         """The mean over the hidden states of a prompt, read in windows of a batch each."""
         total: list[float] = []
-        for start in range(0, len(prompt), _BATCH):
-            window = list(prompt[start : start + _BATCH])
+        for start in range(0, len(prompt), self._batch):
+            window = list(prompt[start : start + self._batch])
             # One at a time: of prompts that differ in length llama.cpp reads the longer ones' ends in a batch of their
             # own, and takes the mean over that alone.
             with self._embedding:
@@ -396,7 +406,7 @@ def _overlap(text: str, stops: Sequence[str]) -> int:
     return next((size for size in range(longest, 0, -1) if any(stop.startswith(text[-size:]) for stop in stops)), 0)
 
 
-def _load(path: Path, context_length: int, slots: int, threads: int, key: str) -> Any:
+def _load(path: Path, context_length: int, slots: int, threads: int, batch: int, key: str) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = os.fspath(path)
     params.verbosity = -1
@@ -406,7 +416,7 @@ def _load(path: Path, context_length: int, slots: int, threads: int, key: str) -
     params.fit_params = False
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
-    params.n_batch = params.n_ubatch = _BATCH
+    params.n_batch = params.n_ubatch = batch
     params.embedding = True
     params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.warmup = False
@@ -434,9 +444,11 @@ def _context_length(metadata: Mapping[str, Any], wanted: int | None, slots: int)
     token_bytes = _cache_bytes(metadata)
     if wanted is None:
         affordable = memory // 4 // (slots * token_bytes) if memory and token_bytes else _DEFAULT_CONTEXT
-        return max(1, min(trained, _DEFAULT_CONTEXT, affordable))
-    if not 1 <= wanted <= trained:
-        raise EngineError(f"the model was trained with a context of {trained} tokens: 1 to {trained}, not {wanted}")
+        return max(_LEAST_CONTEXT, min(trained, _DEFAULT_CONTEXT, affordable))
+    if not _LEAST_CONTEXT <= wanted <= trained:
+        raise EngineError(
+            f"the model was trained with a context of {trained} tokens: {_LEAST_CONTEXT} to {trained}, not {wanted}"
+        )
     # llama.cpp touches all of its cache at once. Where the system promises more memory than it has, the process would
     # be killed for it.
     if memory and wanted * slots * token_bytes > memory:
