@@ -225,7 +225,7 @@ def test_what_cannot_be_opened(tmp_path):
         read_header(tmp_path)
     with pytest.raises(WeightsError, match="does not exist"):
         read_header(tmp_path / "none.gguf")
-    with pytest.raises(WeightsError, match="cannot be read: embedded null"):
+    with pytest.raises(WeightsError, match=r"cannot be read: .*embedded null"):
         read_header("a\0b.gguf")
     with pytest.raises(WeightsError, match="cannot be read: File name too long"):
         read_header(tmp_path / ("x" * 300))
