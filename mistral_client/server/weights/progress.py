@@ -30,9 +30,9 @@ def bar(title: str, total: int, *, shown: bool) -> Iterator[Callable[[int], None
         return
     from tqdm import tqdm  # noqa: PLC0415  # only where somebody looks
 
-    # Not left to tqdm, which draws nothing on a terminal that gives no width.
-    width = shutil.get_terminal_size().columns
-    with tqdm(desc=title, total=total, unit="B", unit_scale=True, file=sys.stderr, ncols=width) as meter:
+    # Not left to tqdm, which draws nothing on a terminal that gives no size.
+    columns, rows = shutil.get_terminal_size()
+    with tqdm(desc=title, total=total, unit="B", unit_scale=True, file=sys.stderr, ncols=columns, nrows=rows) as meter:
 
         def done(count: int) -> None:
             meter.update(max(0, min(count, total) - meter.n))
