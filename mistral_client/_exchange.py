@@ -34,6 +34,15 @@ ResponseT = TypeVar("ResponseT", bound=Response)
 
 
 @dataclass(frozen=True, slots=True)
+class Received:
+    """A response that was read to its end, or as far as anybody wants to see of it."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Let so many seconds pass."""
 

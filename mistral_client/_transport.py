@@ -7,13 +7,16 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import AsyncGeneratorType
 from typing import Any, Protocol, cast
 
+import anyio
 import httpx
 
 from ._calls import AnswerT, Call, Request
 from ._config import Config
+from ._exchange import Received
 from ._version import __version__
 from .exceptions import (
     ConfigurationError,
@@ -25,6 +28,12 @@ from .exceptions import (
 
 FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
 """Everything that httpx raises on its own account."""
+
+MAX_BODY = 256 * 1024 * 1024
+"""Bytes of an answer, decompressed. The largest real ones, embeddings as text, take a tenth of it."""
+
+MAX_ERROR_BODY = 64 * 1024
+"""Bytes of an error answer that are looked at."""
 
 LINGER = 0.05
 """Seconds to wait for the end of a response after `[DONE]`: read to its end, the connection can be used again."""
@@ -98,6 +107,70 @@ def failure(error: Exception, config: Config) -> MistralException:
         raised = MistralConnectionException(f"the connection to {where} broke: {words}")
     raised.__cause__ = error
     return raised
+
+
+def received(response: httpx.Response) -> Received:
+    """The response read to its end, and closed. Raises `ProtocolError` when it does not end within `MAX_BODY`."""
+    try:
+        body = _Body(response)
+        for data in response.iter_bytes():
+            if body.is_enough(data):
+                break
+        return body.received()
+    finally:
+        response.close()
+
+
+async def areceived(response: httpx.Response) -> Received:
+    """The same, asynchronously."""
+    pieces = cast("AsyncGeneratorType[bytes, None]", response.aiter_bytes())
+    try:
+        body = _Body(response)
+        async for data in pieces:
+            if body.is_enough(data):
+                break
+        return body.received()
+    finally:
+        await response.aclose()
+        await run_out(pieces)
+
+
+async def run_out(pieces: AsyncGeneratorType[bytes, None]) -> None:
+    """Read a response to its end, for no more than `LINGER` seconds.
+
+    httpx reads through a chain of generators. Running it to its end is what ends them all: closing the outermost leaves
+    the others to the garbage collector, and trio complains.
+    """
+    if not pieces.ag_running:
+        with suppress(*FAILURES), anyio.move_on_after(LINGER):
+            async for _ in pieces:
+                pass
+
+
+class _Body:
+    """A body while it comes."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self._data: list[bytes] = []
+        self._size = 0
+        if "," in response.headers.get("content-encoding", ""):
+            raise ProtocolError(
+                "the answer is compressed more than once, which a small body can use to fill the memory"
+            )
+
+    def is_enough(self, data: bytes) -> bool:
+        """Take more; whether to stop reading."""
+        self._data.append(data)
+        self._size += len(data)
+        if self._response.is_error:
+            return self._size >= MAX_ERROR_BODY
+        if self._size > MAX_BODY:
+            raise ProtocolError(f"the answer is larger than {MAX_BODY >> 20} MiB")
+        return False
+
+    def received(self) -> Received:
+        return Received(self._response.status_code, self._response.headers, b"".join(self._data))
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
-from contextlib import suppress
 from functools import partial
 from random import random
 from types import AsyncGeneratorType
@@ -17,15 +16,15 @@ from . import _calls
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, Messages
 from ._chunks import ChunkDecoder
 from ._config import Config, resolve
-from ._exchange import Step, Wait, answer, exchange, opens_stream
+from ._exchange import Response, Step, Wait, answer, exchange, opens_stream
 from ._retry import RetryPolicy
-from ._transport import FAILURES, LINGER, build_request, client_options, failure, local_server
+from ._transport import FAILURES, areceived, build_request, client_options, failure, local_server, run_out
 from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelList
 
-_Outcome = httpx.Response | MistralException | None
+_Receive = Callable[[httpx.Response], Awaitable[Response]]
 
 
 class MistralAsyncClient:
@@ -83,7 +82,7 @@ class MistralAsyncClient:
         The request is sent at the first iteration, or on entering an `async with` block.
         """
         call = _calls.chat_stream(messages, model, options)
-        return AsyncChatStream(call, partial(self._response, call), self._config)
+        return AsyncChatStream(call, partial(self._send, call), self._config)
 
     async def embeddings(
         self, model: str, input: str | Iterable[str], **options: Unpack[EmbeddingOptions]
@@ -106,35 +105,32 @@ class MistralAsyncClient:
         return f"{type(self).__name__}(endpoint={self._config.base_url!r})"
 
     async def _answer(self, call: Call[AnswerT]) -> AnswerT:
-        return answer(call, await self._response(call))
+        return answer(call, await self._send(call, areceived))
 
-    async def _response(self, call: Call[AnswerT]) -> httpx.Response:
-        """The response to a call: read to its end, or open if it is the event stream that was asked for."""
-        steps: Generator[Step, _Outcome, httpx.Response] = exchange(call, self._policy, time.monotonic, random)
-        outcome: _Outcome = None
+    async def _send(self, call: Call[AnswerT], receive: _Receive) -> Response:
+        """Send the request, as often as it takes; `receive` makes of an HTTP response what the call came to."""
+        steps: Generator[Step, Response | MistralException | None, Response] = exchange(
+            call, self._policy, time.monotonic, random
+        )
+        outcome: Response | MistralException | None = None
         while True:
             try:
                 step = steps.send(outcome)
             except StopIteration as finished:
-                return cast("httpx.Response", finished.value)
-            outcome = await self._perform(call, step)
+                return cast("Response", finished.value)
+            outcome = await self._perform(call, step, receive)
 
-    async def _perform(self, call: Call[AnswerT], step: Step) -> _Outcome:
+    async def _perform(self, call: Call[AnswerT], step: Step, receive: _Receive) -> Response | MistralException | None:
         if isinstance(step, Wait):
             await anyio.sleep(step.seconds)
             return None
         try:
-            response = await self._http.send(build_request(self._http, self._config, call, step), stream=True)
-            if not opens_stream(call, response):
-                try:
-                    await response.aread()
-                finally:
-                    await response.aclose()
+            request = build_request(self._http, self._config, call, step)
+            return await receive(await self._http.send(request, stream=True))
         except FAILURES as error:
             return failure(error, self._config)
         except MistralException as error:
             return error
-        return response
 
 
 class AsyncChatStream(Generic[AnswerT]):
@@ -145,12 +141,13 @@ class AsyncChatStream(Generic[AnswerT]):
     Raises `StreamInterrupted`, with the text received so far, when the stream breaks off before `[DONE]`.
     """
 
-    def __init__(self, call: Call[AnswerT], send: Callable[[], Awaitable[httpx.Response]], config: Config) -> None:
+    def __init__(self, call: Call[AnswerT], send: Callable[[_Receive], Awaitable[Response]], config: Config) -> None:
         self._call = call
         self._send = send
         self._config = config
-        self._chunks: Iterator[AnswerT] = iter(())
         self._response: httpx.Response | None = None
+        self._first: AnswerT | None = None
+        self._begun = False
         self._closed = False
 
     def __aiter__(self) -> AsyncIterator[AnswerT]:
@@ -161,20 +158,16 @@ class AsyncChatStream(Generic[AnswerT]):
             raise StopAsyncIteration
         try:
             await self._open()
-            while True:
-                for chunk in self._chunks:
-                    return chunk
-                if self._decoder.done:
-                    await self._read_on()
-                    break
-                if not await self._receive():
-                    self._decoder.end()
-                    break
+            chunk, self._first = self._first, None
+            if chunk is None:
+                chunk = await self._read()
         except BaseException:
             await self.close()
             raise
-        await self.close()
-        raise StopAsyncIteration
+        if chunk is None:
+            await self.close()
+            raise StopAsyncIteration
+        return chunk
 
     async def __aenter__(self) -> Self:
         await self._open()
@@ -186,30 +179,47 @@ class AsyncChatStream(Generic[AnswerT]):
     async def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""
         self._closed = True
-        if self._response is not None:
-            await self._response.aclose()
-            await self._read_on()
+        await self._hang_up()
 
     async def _open(self) -> None:
-        if self._response is None and not self._closed:
-            self._response = await self._send()
-            self._decoder = ChunkDecoder(self._call, self._response)
-            self._bytes = cast("AsyncGeneratorType[bytes, None]", self._response.aiter_bytes())
+        if not self._begun and not self._closed:
+            await self._send(self._begin)
+            self._begun = True
 
-    async def _receive(self) -> bool:
+    async def _begin(self, response: httpx.Response) -> Response:
+        """Read as far as the first chunk: until it is handed out, all may be tried again."""
+        if not opens_stream(self._call, response):
+            return await areceived(response)
+        self._response = response
+        self._decoder = ChunkDecoder(self._call, response)
+        self._bytes = cast("AsyncGeneratorType[bytes, None]", response.aiter_bytes())
+        self._chunks: Iterator[AnswerT] = iter(())
         try:
-            data = await anext(self._bytes, None)
-        except FAILURES as error:
-            raise self._decoder.interrupted(str(failure(error, self._config))) from error
-        if data is None:
-            return False
-        self._chunks = self._decoder.feed(data)
-        return True
+            self._first = await self._read()
+        except BaseException:
+            await self._hang_up()
+            raise
+        return response
 
-    async def _read_on(self) -> None:
-        # httpx reads through a chain of generators. Running it to its end is what ends them all: closing the outermost
-        # leaves the others to the garbage collector, and trio complains.
-        if not self._bytes.ag_running:
-            with suppress(*FAILURES), anyio.move_on_after(LINGER):
-                async for _ in self._bytes:
-                    pass
+    async def _read(self) -> AnswerT | None:
+        """The next chunk; None when the stream has come to its end."""
+        while True:
+            for chunk in self._chunks:
+                return chunk
+            if self._decoder.done:
+                await run_out(self._bytes)
+                return None
+            try:
+                data = await anext(self._bytes, None)
+            except FAILURES as error:
+                reason = failure(error, self._config)
+                raise (self._decoder.interrupted(str(reason)) if self._begun else reason) from error
+            if data is None:
+                self._decoder.end()
+                return None
+            self._chunks = self._decoder.feed(data)
+
+    async def _hang_up(self) -> None:
+        if self._response is not None:
+            await self._response.aclose()
+            await run_out(self._bytes)

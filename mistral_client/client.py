@@ -15,15 +15,15 @@ from . import _calls
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, Messages
 from ._chunks import ChunkDecoder
 from ._config import Config, resolve
-from ._exchange import Step, Wait, answer, exchange, opens_stream
+from ._exchange import Response, Step, Wait, answer, exchange, opens_stream
 from ._retry import RetryPolicy
-from ._transport import FAILURES, build_request, client_options, failure, hangup, local_server
+from ._transport import FAILURES, build_request, client_options, failure, hangup, local_server, received
 from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelList
 
-_Outcome = httpx.Response | MistralException | None
+_Receive = Callable[[httpx.Response], Response]
 
 
 class MistralClient:
@@ -85,7 +85,7 @@ class MistralClient:
         The request is sent at the first iteration, or on entering a `with` block.
         """
         call = _calls.chat_stream(messages, model, options)
-        return ChatStream(call, partial(self._response, call), self._config)
+        return ChatStream(call, partial(self._send, call), self._config)
 
     def embeddings(
         self, model: str, input: str | Iterable[str], **options: Unpack[EmbeddingOptions]
@@ -108,35 +108,32 @@ class MistralClient:
         return f"{type(self).__name__}(endpoint={self._config.base_url!r})"
 
     def _answer(self, call: Call[AnswerT]) -> AnswerT:
-        return answer(call, self._response(call))
+        return answer(call, self._send(call, received))
 
-    def _response(self, call: Call[AnswerT]) -> httpx.Response:
-        """The response to a call: read to its end, or open if it is the event stream that was asked for."""
-        steps: Generator[Step, _Outcome, httpx.Response] = exchange(call, self._policy, time.monotonic, random)
-        outcome: _Outcome = None
+    def _send(self, call: Call[AnswerT], receive: _Receive) -> Response:
+        """Send the request, as often as it takes; `receive` makes of an HTTP response what the call came to."""
+        steps: Generator[Step, Response | MistralException | None, Response] = exchange(
+            call, self._policy, time.monotonic, random
+        )
+        outcome: Response | MistralException | None = None
         while True:
             try:
                 step = steps.send(outcome)
             except StopIteration as finished:
-                return cast("httpx.Response", finished.value)
-            outcome = self._perform(call, step)
+                return cast("Response", finished.value)
+            outcome = self._perform(call, step, receive)
 
-    def _perform(self, call: Call[AnswerT], step: Step) -> _Outcome:
+    def _perform(self, call: Call[AnswerT], step: Step, receive: _Receive) -> Response | MistralException | None:
         if isinstance(step, Wait):
             time.sleep(step.seconds)
             return None
         try:
-            response = self._http.send(build_request(self._http, self._config, call, step), stream=True)
-            if not opens_stream(call, response):
-                try:
-                    response.read()
-                finally:
-                    response.close()
+            request = build_request(self._http, self._config, call, step)
+            return receive(self._http.send(request, stream=True))
         except FAILURES as error:
             return failure(error, self._config)
         except MistralException as error:
             return error
-        return response
 
 
 class ChatStream(Generic[AnswerT]):
@@ -147,12 +144,13 @@ class ChatStream(Generic[AnswerT]):
     Raises `StreamInterrupted`, with the text received so far, when the stream breaks off before `[DONE]`.
     """
 
-    def __init__(self, call: Call[AnswerT], send: Callable[[], httpx.Response], config: Config) -> None:
+    def __init__(self, call: Call[AnswerT], send: Callable[[_Receive], Response], config: Config) -> None:
         self._call = call
         self._send = send
         self._config = config
-        self._chunks: Iterator[AnswerT] = iter(())
         self._response: httpx.Response | None = None
+        self._first: AnswerT | None = None
+        self._begun = False
         self._closed = False
 
     def __iter__(self) -> Iterator[AnswerT]:
@@ -163,20 +161,16 @@ class ChatStream(Generic[AnswerT]):
             raise StopIteration
         try:
             self._open()
-            while True:
-                for chunk in self._chunks:
-                    return chunk
-                if self._decoder.done:
-                    self._read_on()
-                    break
-                if not self._receive():
-                    self._decoder.end()
-                    break
+            chunk, self._first = self._first, None
+            if chunk is None:
+                chunk = self._read()
         except BaseException:
             self.close()
             raise
-        self.close()
-        raise StopIteration
+        if chunk is None:
+            self.close()
+            raise StopIteration
+        return chunk
 
     def __enter__(self) -> Self:
         self._open()
@@ -188,24 +182,49 @@ class ChatStream(Generic[AnswerT]):
     def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""
         self._closed = True
-        if self._response is not None:
-            self._response.close()
+        self._hang_up()
 
     def _open(self) -> None:
-        if self._response is None and not self._closed:
-            self._response = self._send()
-            self._decoder = ChunkDecoder(self._call, self._response)
-            self._bytes = self._response.iter_bytes()
+        if not self._begun and not self._closed:
+            self._send(self._begin)
+            self._begun = True
 
-    def _receive(self) -> bool:
+    def _begin(self, response: httpx.Response) -> Response:
+        """Read as far as the first chunk: until it is handed out, all may be tried again."""
+        if not opens_stream(self._call, response):
+            return received(response)
+        self._response = response
+        self._decoder = ChunkDecoder(self._call, response)
+        self._bytes = response.iter_bytes()
+        self._chunks: Iterator[AnswerT] = iter(())
         try:
-            data = next(self._bytes, None)
-        except FAILURES as error:
-            raise self._decoder.interrupted(str(failure(error, self._config))) from error
-        if data is None:
-            return False
-        self._chunks = self._decoder.feed(data)
-        return True
+            self._first = self._read()
+        except BaseException:
+            self._hang_up()
+            raise
+        return response
+
+    def _read(self) -> AnswerT | None:
+        """The next chunk; None when the stream has come to its end."""
+        while True:
+            for chunk in self._chunks:
+                return chunk
+            if self._decoder.done:
+                self._read_on()
+                return None
+            try:
+                data = next(self._bytes, None)
+            except FAILURES as error:
+                reason = failure(error, self._config)
+                raise (self._decoder.interrupted(str(reason)) if self._begun else reason) from error
+            if data is None:
+                self._decoder.end()
+                return None
+            self._chunks = self._decoder.feed(data)
+
+    def _hang_up(self) -> None:
+        if self._response is not None:
+            self._response.close()
 
     def _read_on(self) -> None:
         with suppress(*FAILURES), hangup(cast("httpx.Response", self._response)):

@@ -99,14 +99,14 @@ def make_client(flavour: str) -> Iterator[Callable[..., Any]]:
         yield make
 
 
-Script = list[bytes | float | None]
+Script = list[bytes | float | Callable[[socket.socket], object] | None]
 
 
 class RawServer:
     """A server of raw bytes on loopback: answers its n-th request by its n-th script, the last one again and again.
 
-    A script is a list of bytes to send and seconds to pause; it ends by closing the connection, unless it ends in None:
-    then the connection is kept for the next request.
+    A script is a list of bytes to send, seconds to pause, and functions of the connection. It ends by closing the
+    connection, unless it ends in None: then the connection is kept for the next request.
     """
 
     def __init__(self, *scripts: Script) -> None:
@@ -154,6 +154,8 @@ class RawServer:
                         connection.sendall(step)
                     elif step is None:
                         kept = True
+                    elif callable(step):
+                        step(connection)
                     else:
                         self._closing.wait(step)
         self._open.discard(connection)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import socket
+import struct
 import sys
 import threading
 import time
@@ -28,6 +30,7 @@ from mistral_client import (
     RateLimitError,
     RequestTimeout,
     StreamInterrupted,
+    _transport,
 )
 
 from .conftest import HELLO, chunk, chunked_head, http
@@ -112,6 +115,41 @@ def test_a_server_that_never_ends_after_done_does_not_hold_the_reader(make_clien
     started = time.monotonic()
     assert text_of(make_client(KEY, server.url).chat_stream(HELLO, "m")) == TEXT
     assert time.monotonic() - started < 10
+
+
+def reset(connection):
+    """Close so that the other end sees a reset and not an end."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+BEFORE_THE_FIRST_EVENT = {
+    "reset at once": [chunked_head(), reset],
+    "cut at once": [chunked_head()],
+    "cut in the first event": [chunked_head(), chunk(EVENTS[0][:20])],
+    "reset after a comment": [chunked_head(), chunk(b": hello\n\n"), reset],
+    "busy, said as an event": [chunked_head(), chunk(b'data: {"error": {"message": "overloaded"}}\n\n')],
+}
+
+
+@pytest.mark.parametrize("script", BEFORE_THE_FIRST_EVENT.values(), ids=BEFORE_THE_FIRST_EVENT)
+def test_until_its_first_chunk_a_stream_is_tried_again(make_client, raw_server, script):
+    server = raw_server(script, script, STREAM)
+    assert text_of(make_client(KEY, server.url).chat_stream(HELLO, "m")) == TEXT
+    assert len(server.requests) == 3
+    assert len({header(request, "idempotency-key") for request in server.requests}) == 1
+
+
+def test_a_stream_that_never_begins(make_client, raw_server):
+    server = raw_server([chunked_head()])
+    with pytest.raises(MistralConnectionException, match="broke") as raised:
+        list(make_client(KEY, server.url, 1).chat_stream(HELLO, "m"))
+    assert (raised.value.attempts, len(server.requests)) == (2, 2)
+
+
+def test_an_empty_stream_is_an_interruption(make_client, raw_server):
+    server = raw_server([chunked_head(), b"0\r\n\r\n"])
+    with pytest.raises(StreamInterrupted, match="before"), make_client(KEY, server.url).chat_stream(HELLO, "m"):
+        pass
 
 
 CUTS = {
@@ -264,6 +302,39 @@ def test_a_wrong_argument_is_never_sent(make_client, raw_server):
         with pytest.raises(ArgumentError):
             wrong()
     assert server.requests == []
+
+
+def test_an_endless_error_is_read_no_further_than_it_is_shown(make_client, raw_server):
+    page = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/html\r\n\r\n<h1>no</h1>"
+    server = raw_server([page, *[b"x" * 65536] * 2, 30.0])
+    started = time.monotonic()
+    with pytest.raises(InvalidRequestError, match="no xxx") as raised:
+        make_client(KEY, server.url).chat(HELLO, "m")
+    assert len(raised.value.body) == 500
+    assert time.monotonic() - started < 10
+
+
+def test_an_answer_without_measure_is_refused(make_client, raw_server, monkeypatch):
+    monkeypatch.setattr(_transport, "MAX_BODY", 1024 * 1024)
+    bomb = gzip.compress(b" " * 2 * 1024 * 1024)
+    server = raw_server([http(bomb, "200 OK", "application/json", "content-encoding: gzip")])
+    with pytest.raises(ProtocolError, match="larger than 1 MiB"):
+        make_client(KEY, server.url).chat(HELLO, "m")
+    assert len(server.requests) == 1
+
+
+def test_compressed_twice_is_refused(make_client, raw_server):
+    server = raw_server(
+        [http(gzip.compress(gzip.compress(b"{}")), "200 OK", "application/json", "content-encoding: gzip, gzip")]
+    )
+    with pytest.raises(ProtocolError, match="more than once"):
+        make_client(KEY, server.url).chat(HELLO, "m")
+
+
+def test_compressed_once_is_read(make_client, raw_server):
+    body = gzip.compress(json.dumps(ANSWER).encode())
+    server = raw_server([http(body, "200 OK", "application/json", "content-encoding: gzip")])
+    assert make_client(KEY, server.url).chat(HELLO, "m").choices[0].message.content == "hi"
 
 
 def test_extra_headers_and_body(make_client, raw_server):
