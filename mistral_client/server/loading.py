@@ -23,10 +23,12 @@ class Loaded:
     """Of an answer for which the request sets no limit; None: as many as the context holds."""
 
 
-def check(model: str | None) -> None:
-    """Raises `WeightsError` for a model that cannot be loaded for certain. Makes and loads nothing."""
-    if not _is_default(model):
-        weights.resolve(model)
+def name_of(model: str | None) -> str:
+    """The one name for a model that may have several: the default's, or a file's full path. Makes and loads nothing.
+
+    Raises `WeightsError` for a model that certainly cannot be loaded.
+    """
+    return weights.NAME if _is_default(model) else str(weights.resolve(model).resolve())
 
 
 def load(

@@ -29,7 +29,7 @@ from mistral_client.exceptions import LocalModelError
 
 from .app import create_app
 from .engine import EngineError
-from .loading import Loaded, check, load
+from .loading import Loaded, load, name_of
 from .weights import WeightsError
 
 Deliver = Callable[[Message | None], object]
@@ -143,13 +143,13 @@ _servers_lock = threading.Lock()
 
 def _server(model: str) -> LocalServer:
     try:
-        check(model)
+        name = name_of(model)
     except WeightsError as error:
         raise LocalModelError(str(error)) from error
     with _servers_lock:
-        if model not in _servers:
-            _servers[model] = LocalServer(partial(load, model))
-        return _servers[model]
+        if name not in _servers:
+            _servers[name] = LocalServer(partial(load, name))
+        return _servers[name]
 
 
 def _scope(request: httpx.Request) -> dict[str, Any]:

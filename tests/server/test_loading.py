@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from mistral_client.server.engine import EngineError
-from mistral_client.server.loading import load
+from mistral_client.server.loading import load, name_of
+from mistral_client.server.weights import WeightsError
 
 
 def test_a_file_is_known_by_its_name(baby):
@@ -13,6 +14,14 @@ def test_a_file_is_known_by_its_name(baby):
         assert "baby.gguf" in loaded.description
     finally:
         loaded.engine.close()
+
+
+def test_a_model_has_one_name(baby, monkeypatch):
+    monkeypatch.chdir(baby.parent)
+    assert name_of("baby.gguf") == name_of(f"../{baby.parent.name}/baby.gguf") == name_of(str(baby))
+    assert name_of(None) == name_of("") == name_of("mixtral-8x135m") == "mixtral-8x135m"
+    with pytest.raises(WeightsError, match=r"none\.gguf"):
+        name_of("none.gguf")
 
 
 def test_the_environment_sets_what_nobody_names(baby, monkeypatch):
