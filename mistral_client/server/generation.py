@@ -6,9 +6,11 @@ import math
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Self
 
 import anyio
 from anyio import from_thread, to_thread
+from anyio.streams.memory import MemoryObjectReceiveStream
 
 from .engine import Engine, EngineError, Generation, Sampling
 
@@ -40,18 +42,12 @@ async def generating(
                 outcome = error
             sender.send_nowait(outcome)
 
-    async def pieces() -> AsyncIterator[str | Generation]:
-        async for piece in receiver:
-            if isinstance(piece, EngineError):
-                raise piece
-            yield piece
-
     raised: Exception | None = None
     with receiver:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
             try:
-                yield pieces()
+                yield _Pieces(receiver)
             except Exception as error:  # noqa: BLE001, raised again below: here it would come out in a group
                 raised = error
             finally:
@@ -60,3 +56,19 @@ async def generating(
                 tasks.cancel_scope.cancel()
     if raised is not None:
         raise raised
+
+
+class _Pieces:
+    """Not an async generator: left half-way, that would have to be closed by whoever holds it."""
+
+    def __init__(self, receiver: MemoryObjectReceiveStream[str | Generation | EngineError]) -> None:
+        self._receiver = receiver
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str | Generation:
+        piece = await anext(self._receiver)
+        if isinstance(piece, EngineError):
+            raise piece
+        return piece
