@@ -6,10 +6,10 @@ import importlib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import AsyncGeneratorType
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import anyio
 import httpx
@@ -39,6 +39,9 @@ LINGER = 0.05
 """Seconds to wait for the end of a response after `[DONE]`: read to its end, the connection can be used again."""
 
 
+ClientT = TypeVar("ClientT")
+
+
 class _LocalServer(Protocol):
     def sync_transport(self, model: str) -> httpx.BaseTransport: ...
     def async_transport(self, model: str) -> httpx.AsyncBaseTransport: ...
@@ -53,6 +56,14 @@ def client_options(config: Config, timeout: float | httpx.Timeout, max_connectio
         # A proxy for the outside world must not swallow what stays on this machine.
         "trust_env": not config.is_loopback and config.local_model is None,
     }
+
+
+def new_client(kind: Callable[..., ClientT], options: Mapping[str, Any]) -> ClientT:
+    """A client of httpx. Raises `ConfigurationError` for what the environment says of proxies and certificates."""
+    try:
+        return kind(**options)
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        raise ConfigurationError(f"the environment's proxies or certificates cannot be used: {error}") from error
 
 
 def local_server() -> _LocalServer:

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from functools import partial
 from random import random
 from types import AsyncGeneratorType
-from typing import Generic, Self, Unpack, cast
+from typing import Any, Generic, Self, Unpack, cast
+from weakref import WeakKeyDictionary
 
 import anyio
 import httpx
+from anyio.lowlevel import current_token
 
 from . import _calls
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, Messages
@@ -18,7 +20,7 @@ from ._chunks import ChunkDecoder
 from ._config import Config, resolve
 from ._exchange import Response, Step, Wait, answer, exchange, opens_stream
 from ._retry import RetryPolicy
-from ._transport import FAILURES, areceived, build_request, client_options, failure, local_server, run_out
+from ._transport import FAILURES, areceived, build_request, client_options, failure, local_server, new_client, run_out
 from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
@@ -33,7 +35,8 @@ class MistralAsyncClient:
     max_concurrent_requests: more wait for one of these to end.
     The other arguments are those of `MistralClient`, with httpx's async counterparts.
 
-    Close it with `await client.close()`, or use it in an `async with` block.
+    It may be used in one event loop after another. Close it with `await client.close()`, or use it in an `async with`
+    block.
     Raises `ConfigurationError` when it cannot be built like this.
     """
 
@@ -50,13 +53,12 @@ class MistralAsyncClient:
     ) -> None:
         self._config = resolve(api_key, endpoint)
         self._policy = RetryPolicy(max_retries)
-        self._owns_http = http_client is None
-        if http_client is None:
-            if transport is None and self._config.local_model is not None:
-                transport = local_server().async_transport(self._config.local_model)
-            options = client_options(self._config, timeout, max_concurrent_requests)
-            http_client = httpx.AsyncClient(transport=transport, **options)
-        self._http = http_client
+        self._given = http_client
+        if transport is None and self._config.local_model is not None:
+            transport = local_server().async_transport(self._config.local_model)
+        self._options = client_options(self._config, timeout, max_concurrent_requests) | {"transport": transport}
+        # Connections belong to an event loop and end with it, so each loop has a client of its own.
+        self._clients: WeakKeyDictionary[Any, httpx.AsyncClient] = WeakKeyDictionary()
 
     async def list_models(self, **options: Unpack[CallOptions]) -> ModelList:
         """The models that the server offers."""
@@ -91,9 +93,10 @@ class MistralAsyncClient:
         return await self._answer(_calls.embeddings(model, input, options))
 
     async def close(self) -> None:
-        """Close the connections. The client cannot be used afterwards."""
-        if self._owns_http:
-            await self._http.aclose()
+        """Close the connections of this event loop. The client cannot be used in it afterwards."""
+        http = self._clients.get(current_token().native_token)
+        if http is not None:
+            await http.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,6 +106,15 @@ class MistralAsyncClient:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(endpoint={self._config.base_url!r})"
+
+    def _http(self) -> httpx.AsyncClient:
+        """The httpx client of the event loop that runs."""
+        if self._given is not None:
+            return self._given
+        loop = current_token().native_token
+        if loop not in self._clients:
+            self._clients[loop] = new_client(httpx.AsyncClient, self._options)
+        return self._clients[loop]
 
     async def _answer(self, call: Call[AnswerT]) -> AnswerT:
         return answer(call, await self._send(call, areceived))
@@ -125,8 +137,8 @@ class MistralAsyncClient:
             await anyio.sleep(step.seconds)
             return None
         try:
-            request = build_request(self._http, self._config, call, step)
-            return await receive(await self._http.send(request, stream=True))
+            http = self._http()
+            return await receive(await http.send(build_request(http, self._config, call, step), stream=True))
         except FAILURES as error:
             return failure(error, self._config)
         except MistralException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
@@ -17,7 +18,7 @@ from ._chunks import ChunkDecoder
 from ._config import Config, resolve
 from ._exchange import Response, Step, Wait, answer, exchange, opens_stream
 from ._retry import RetryPolicy
-from ._transport import FAILURES, build_request, client_options, failure, hangup, local_server, received
+from ._transport import FAILURES, build_request, client_options, failure, hangup, local_server, new_client, received
 from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
@@ -38,7 +39,8 @@ class MistralClient:
         timeout, proxies and certificates hold.
     transport: a ready transport for the own client.
 
-    Safe to share between threads. Close it, or use it in a `with` block, to close its connections.
+    Safe to share between threads, and to use on both sides of a fork. Close it, or use it in a `with` block, to close
+    its connections.
     Raises `ConfigurationError` when it cannot be built like this.
     """
 
@@ -54,12 +56,13 @@ class MistralClient:
     ) -> None:
         self._config = resolve(api_key, endpoint)
         self._policy = RetryPolicy(max_retries)
-        self._owns_http = http_client is None
-        if http_client is None:
-            if transport is None and self._config.local_model is not None:
-                transport = local_server().sync_transport(self._config.local_model)
-            http_client = httpx.Client(transport=transport, **client_options(self._config, timeout, 100))
-        self._http = http_client
+        self._given = http_client
+        if transport is None and self._config.local_model is not None:
+            transport = local_server().sync_transport(self._config.local_model)
+        self._options = client_options(self._config, timeout, 100) | {"transport": transport}
+        # A forked process must not write on its parent's connections, so each process has a client of its own.
+        self._clients: dict[int, httpx.Client] = {}
+        self._closed = False
 
     def list_models(self, **options: Unpack[CallOptions]) -> ModelList:
         """The models that the server offers."""
@@ -95,8 +98,10 @@ class MistralClient:
 
     def close(self) -> None:
         """Close the connections. The client cannot be used afterwards."""
-        if self._owns_http:
-            self._http.close()
+        self._closed = True
+        http = self._clients.get(os.getpid())
+        if http is not None:
+            http.close()
 
     def __enter__(self) -> Self:
         return self
@@ -106,6 +111,18 @@ class MistralClient:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(endpoint={self._config.base_url!r})"
+
+    def _http(self) -> httpx.Client:
+        """The httpx client of this process."""
+        if self._given is not None:
+            return self._given
+        if self._closed:
+            raise RuntimeError("the client is closed")
+        process = os.getpid()
+        if process not in self._clients:
+            # Of two threads the first one's stays.
+            self._clients.setdefault(process, new_client(httpx.Client, self._options))
+        return self._clients[process]
 
     def _answer(self, call: Call[AnswerT]) -> AnswerT:
         return answer(call, self._send(call, received))
@@ -128,8 +145,8 @@ class MistralClient:
             time.sleep(step.seconds)
             return None
         try:
-            request = build_request(self._http, self._config, call, step)
-            return receive(self._http.send(request, stream=True))
+            http = self._http()
+            return receive(http.send(build_request(http, self._config, call, step), stream=True))
         except FAILURES as error:
             return failure(error, self._config)
         except MistralException as error:

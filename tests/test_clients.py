@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import os
 import socket
 import struct
 import sys
@@ -337,6 +338,16 @@ def test_compressed_once_is_read(make_client, raw_server):
     assert make_client(KEY, server.url).chat(HELLO, "m").choices[0].message.content == "hi"
 
 
+def test_a_closed_client_says_so(make_client, raw_server):
+    server = raw_server([OK])
+    client = make_client(KEY, server.url)
+    client.chat(HELLO, "m")
+    for _ in range(2):
+        client.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            client.chat(HELLO, "m")
+
+
 def test_extra_headers_and_body(make_client, raw_server):
     server = raw_server([OK])
     make_client(KEY, server.url).chat(HELLO, "m", extra_headers={"X-Team": "cheese"}, extra_body={"guided": 1})
@@ -356,6 +367,16 @@ def test_a_proxy_is_asked_about_the_world(make_client, raw_server, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     make_client(KEY, "http://api.example").chat(HELLO, "m")
     assert proxy.requests[0].startswith(b"POST http://api.example/v1/chat/completions HTTP/1.1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("HTTP_PROXY", "nonsense://proxy"), ("HTTP_PROXY", "socks5://proxy"), ("SSL_CERT_FILE", "/nowhere/at/all.pem")],
+)
+def test_an_environment_that_cannot_be_used(make_client, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match="proxies or certificates"):
+        make_client(KEY, "http://api.example").chat(HELLO, "m")
 
 
 def test_the_key_is_shown_nowhere(make_client, raw_server, caplog):
@@ -436,6 +457,33 @@ async def test_an_async_client_of_your_own_stays_open():
 
 
 # --- what only one kind of client can get wrong ---
+
+
+def test_one_async_client_in_many_event_loops(raw_server):
+    server = raw_server([OK, None])
+    client = MistralAsyncClient(KEY, server.url)
+
+    async def ask():
+        answers = [await client.chat(HELLO, "m") for _ in range(2)]
+        await client.close()
+        return answers
+
+    for backend in ("asyncio", "trio", "asyncio"):
+        assert len(anyio.run(ask, backend=backend)) == 2
+    assert (len(server.requests), server.connections) == (6, 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_has_connections_of_its_own(raw_server):
+    server = raw_server([OK, None])
+    with MistralClient(KEY, server.url) as client:
+        client.chat(HELLO, "m")
+        child = os.fork()
+        if child == 0:
+            os._exit(client.chat(HELLO, "m").choices[0].message.content == "hi")
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        client.chat(HELLO, "m")
+    assert (len(server.requests), server.connections) == (3, 2)
 
 
 @pytest.mark.asyncio
