@@ -69,12 +69,16 @@ def test_all_kinds_of_client_at_once_share_one_engine(baby):
         with MistralClient(endpoint=f"local:{baby}") as client:
             texts.append(text_of(client.chat_stream(HELLO, "mistral-small", random_seed=1, max_tokens=6)))
 
+    def servers():
+        return {thread for thread in threading.enumerate() if thread.name == "mistral-client local server"}
+
+    ask()
+    running = servers()
     threads = [threading.Thread(target=ask) for _ in range(12)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
-    assert len(texts) == 12
-    servers = [thread for thread in threading.enumerate() if thread.name == "mistral-client local server"]
-    assert len(servers) == 1
+    assert len(texts) == 13
+    assert servers() == running
 
 
 @pytest.mark.parametrize("kind", [MistralClient, MistralAsyncClient])
