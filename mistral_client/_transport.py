@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import socket
 import ssl
 import threading
@@ -16,7 +17,8 @@ import httpx
 
 from ._calls import AnswerT, Call, Request
 from ._config import Config
-from ._exchange import Received
+from ._error_body import request_id
+from ._exchange import Received, Response, Step
 from ._version import __version__
 from .exceptions import (
     ConfigurationError,
@@ -25,6 +27,8 @@ from .exceptions import (
     ProtocolError,
     RequestTimeout,
 )
+
+logger = logging.getLogger("mistral_client")
 
 FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
 """Everything that httpx raises on its own account."""
@@ -118,6 +122,17 @@ def failure(error: Exception, config: Config) -> MistralException:
         raised = MistralConnectionException(f"the connection to {where} broke: {words}")
     raised.__cause__ = error
     return raised
+
+
+def log(step: Step, outcome: Response | MistralException | None, seconds: float) -> None:
+    """One line for one attempt, on the logger `mistral_client` at DEBUG. No key, no prompt and no answer is in it."""
+    if not isinstance(step, Request):
+        return
+    if isinstance(outcome, MistralException):
+        logger.debug("%s %s failed after %.3f s: %s", step.method, step.path, seconds, outcome)
+    elif outcome is not None:
+        status, named = outcome.status_code, request_id(outcome.headers)
+        logger.debug("%s %s: %d after %.3f s, request id %s", step.method, step.path, status, seconds, named)
 
 
 def received(response: httpx.Response) -> Received:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from functools import partial
 from random import random
 from types import AsyncGeneratorType
-from typing import Any, Generic, Self, Unpack, cast
+from typing import Any, Generic, NoReturn, Self, Unpack, cast
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -20,7 +20,17 @@ from ._chunks import ChunkDecoder
 from ._config import Config, resolve
 from ._exchange import Response, Step, Wait, answer, exchange, opens_stream
 from ._retry import RetryPolicy
-from ._transport import FAILURES, areceived, build_request, client_options, failure, local_server, new_client, run_out
+from ._transport import (
+    FAILURES,
+    areceived,
+    build_request,
+    client_options,
+    failure,
+    local_server,
+    log,
+    new_client,
+    run_out,
+)
 from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
@@ -104,6 +114,11 @@ class MistralAsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} holds connections: build one in each process, or share it, but no copies"
+        )
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(endpoint={self._config.base_url!r})"
 
@@ -130,7 +145,9 @@ class MistralAsyncClient:
                 step = steps.send(outcome)
             except StopIteration as finished:
                 return cast("Response", finished.value)
+            started = time.monotonic()
             outcome = await self._perform(call, step, receive)
+            log(step, outcome, time.monotonic() - started)
 
     async def _perform(self, call: Call[AnswerT], step: Step, receive: _Receive) -> Response | MistralException | None:
         if isinstance(step, Wait):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from random import random
-from typing import Generic, Self, Unpack, cast
+from typing import Generic, NoReturn, Self, Unpack, cast
 
 import httpx
 
@@ -18,7 +18,17 @@ from ._chunks import ChunkDecoder
 from ._config import Config, resolve
 from ._exchange import Response, Step, Wait, answer, exchange, opens_stream
 from ._retry import RetryPolicy
-from ._transport import FAILURES, build_request, client_options, failure, hangup, local_server, new_client, received
+from ._transport import (
+    FAILURES,
+    build_request,
+    client_options,
+    failure,
+    hangup,
+    local_server,
+    log,
+    new_client,
+    received,
+)
 from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
@@ -109,6 +119,11 @@ class MistralClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} holds connections: build one in each process, or share it, but no copies"
+        )
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(endpoint={self._config.base_url!r})"
 
@@ -138,7 +153,9 @@ class MistralClient:
                 step = steps.send(outcome)
             except StopIteration as finished:
                 return cast("Response", finished.value)
+            started = time.monotonic()
             outcome = self._perform(call, step, receive)
+            log(step, outcome, time.monotonic() - started)
 
     def _perform(self, call: Call[AnswerT], step: Step, receive: _Receive) -> Response | MistralException | None:
         if isinstance(step, Wait):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 import logging
 import os
+import pickle
+import re
 import socket
 import struct
 import sys
@@ -388,6 +391,39 @@ def test_the_key_is_shown_nowhere(make_client, raw_server, caplog):
     shown = [repr(client), str(client), repr(raised.value), str(vars(raised.value)), caplog.text]
     assert not [place for place in shown if KEY in place]
     assert server.url in repr(client)
+
+
+def test_each_attempt_is_a_line_for_who_wants_to_see_it(make_client, raw_server, caplog):
+    server = raw_server(
+        [BUSY], [http(json.dumps(ANSWER).encode(), "200 OK", "application/json", "mistral-correlation-id: abc")]
+    )
+    client = make_client(KEY, server.url)
+    with caplog.at_level(logging.DEBUG, "mistral_client"):
+        client.chat([{"role": "user", "content": "SECRET"}], "m")
+    lines = [record.getMessage() for record in caplog.records if record.name == "mistral_client"]
+    assert [re.sub(r"[\d.]+ s", "N s", line) for line in lines] == [
+        "POST /v1/chat/completions: 429 after N s, request id None",
+        "POST /v1/chat/completions: 200 after N s, request id abc",
+    ]
+    caplog.clear()
+    server.close()
+    with caplog.at_level(logging.DEBUG, "mistral_client"), pytest.raises(MistralConnectionException):
+        client.chat([{"role": "user", "content": "SECRET"}], "m", max_retries=0)
+    assert "failed after" in caplog.text
+    assert "SECRET" not in caplog.text
+
+
+def test_nothing_is_logged_unless_asked_for(make_client, raw_server, capfd):
+    make_client(KEY, raw_server([OK]).url).chat(HELLO, "m")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", [MistralClient, MistralAsyncClient])
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_client_is_not_copied(kind, copied):
+    with pytest.raises(TypeError, match="build one in each process") as raised:
+        copied(kind(KEY))
+    assert KEY not in str(raised.value)
 
 
 @pytest.mark.parametrize("kind", [MistralClient, MistralAsyncClient])
