@@ -15,22 +15,13 @@ import httpx
 from anyio.lowlevel import current_token
 
 from . import _calls
+from ._body import areceived, run_out
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, Messages
 from ._chunks import ChunkDecoder
 from ._config import Config, resolve
 from ._exchange import Response, Step, Wait, answer, exchange, opens_stream
 from ._retry import RetryPolicy
-from ._transport import (
-    FAILURES,
-    areceived,
-    build_request,
-    client_options,
-    failure,
-    local_server,
-    log,
-    new_client,
-    run_out,
-)
+from ._transport import FAILURES, build_request, client_options, failure, local_server, log, new_client
 from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse

@@ -13,22 +13,13 @@ from typing import Generic, NoReturn, Self, Unpack, cast
 import httpx
 
 from . import _calls
+from ._body import hangup, received
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, Messages
 from ._chunks import ChunkDecoder
 from ._config import Config, resolve
 from ._exchange import Response, Step, Wait, answer, exchange, opens_stream
 from ._retry import RetryPolicy
-from ._transport import (
-    FAILURES,
-    build_request,
-    client_options,
-    failure,
-    hangup,
-    local_server,
-    log,
-    new_client,
-    received,
-)
+from ._transport import FAILURES, build_request, client_options, failure, local_server, log, new_client
 from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse

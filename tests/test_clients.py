@@ -34,7 +34,6 @@ from mistral_client import (
     RateLimitError,
     RequestTimeout,
     StreamInterrupted,
-    _transport,
 )
 
 from .conftest import HELLO, chunk, chunked_head, http
@@ -319,7 +318,7 @@ def test_an_endless_error_is_read_no_further_than_it_is_shown(make_client, raw_s
 
 
 def test_an_answer_without_measure_is_refused(make_client, raw_server, monkeypatch):
-    monkeypatch.setattr(_transport, "MAX_BODY", 1024 * 1024)
+    monkeypatch.setattr(_body, "MAX_BODY", 1024 * 1024)
     bomb = gzip.compress(b" " * 2 * 1024 * 1024)
     server = raw_server([http(bomb, "200 OK", "application/json", "content-encoding: gzip")])
     with pytest.raises(ProtocolError, match="larger than 1 MiB"):
