@@ -34,6 +34,7 @@ from mistral_client import (
     RateLimitError,
     RequestTimeout,
     StreamInterrupted,
+    _body,
 )
 
 from .conftest import HELLO, chunk, chunked_head, http
