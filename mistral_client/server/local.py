@@ -127,14 +127,17 @@ class LocalServer:
             return {"type": "http.request", "body": unread.pop(), "more_body": False}
 
         async def send(message: Message) -> None:
-            deliver(message)
+            try:
+                deliver(message)
+            except RuntimeError:
+                there.cancel()  # the event loop of who asked has ended, and nobody is there to be told
 
-        # A RuntimeError: the event loop of who asked has ended, and nobody is there to be told.
-        with suppress(RuntimeError):
+        with anyio.CancelScope() as there:
             try:
                 await self._app(scope, receive, send)
             finally:
-                deliver(None)
+                with suppress(RuntimeError):
+                    deliver(None)
 
 
 _servers: dict[str, LocalServer] = {}

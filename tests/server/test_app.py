@@ -486,3 +486,19 @@ def test_a_closed_server_is_an_error_and_starts_again(make_client, flavour):
         server.handle(httpx.Request("GET", "http://local/health"), b"", print)
     assert client.chat(HELLO, "mistral-tiny").choices[0].message.content == "hello "
     server.close()
+
+
+def test_who_asked_may_be_gone_with_its_event_loop(server, engine, caplog):
+    engine.pause = 0.01
+    server.start()
+
+    def gone(_message):
+        raise RuntimeError("Event loop is closed")
+
+    body = json.dumps({"model": "mistral-tiny", "messages": say("forever"), "stream": True}).encode()
+    request = httpx.Request("POST", "http://local/v1/chat/completions", headers={"content-type": "application/json"})
+    server.handle(request, body, gone)
+    eventually(lambda: engine.steps > 0)
+    eventually(lambda: engine.running == 0)
+    assert engine.steps < 500
+    assert not caplog.records
