@@ -1,6 +1,5 @@
 import json
 import math
-import os
 import subprocess
 import sys
 import threading
@@ -324,26 +323,38 @@ def test_opened_and_closed_at_once_many_times(baby_gguf):
         LlamaCppEngine(baby_gguf, context_length=256, threads=1).close()
 
 
+HELD = """
+import os, sys
+from pathlib import Path
+from mistral_client.server.engine import Sampling
+from mistral_client.server.engines.llama_cpp import LlamaCppEngine
+
+def held():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd")), pages * os.sysconf("SC_PAGE_SIZE")
+
+def use():
+    with LlamaCppEngine(sys.argv[1], slots=8) as engine:
+        engine.generate(engine.tokenize(["hello"]), Sampling(temperature=0, max_tokens=24), lambda text: False)
+        assert held()[0] > before[0]
+
+before = held()
+for _ in range(16):  # the allocator keeps some of what was freed, until it has enough
+    use()
+before = held()
+for _ in range(8):
+    use()
+after = held()
+assert after[0] <= before[0] + 1, (before, after)  # llama.cpp itself has three or four that stay
+assert after[1] == before[1], (before, after)
+assert after[2] < before[2] + 30e6, (before, after)
+"""
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux shows them")
 def test_threads_files_and_memory_are_given_back(baby_gguf):
-    def held():
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd")), pages * os.sysconf("SC_PAGE_SIZE")
-
-    def use():
-        with LlamaCppEngine(baby_gguf, slots=8) as engine:
-            text_of(engine, engine.tokenize(QUESTION), GREEDY)
-            assert held()[0] > before[0]
-
-    before = held()
-    for _ in range(16):  # the allocator keeps some of what was freed, until it has enough
-        use()
-    before = held()
-    for _ in range(8):
-        use()
-    after = held()
-    assert after[:2] == before[:2]
-    assert after[2] < before[2] + 30e6
+    """In a process of its own, where nothing else begins or ends."""
+    subprocess.run([sys.executable, "-W", "error", "-c", HELD, baby_gguf], check=True, timeout=120)
 
 
 # Embeddings
