@@ -55,7 +55,7 @@ class MistralAsyncClient:
         self._config = resolve(api_key, endpoint)
         self._policy = RetryPolicy(max_retries)
         self._given = http_client
-        if transport is None and self._config.local_model is not None:
+        if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().async_transport(self._config.local_model)
         self._options = client_options(self._config, timeout, max_concurrent_requests) | {"transport": transport}
         # Connections belong to an event loop and end with it, so each loop has a client of its own.

@@ -58,7 +58,7 @@ class MistralClient:
         self._config = resolve(api_key, endpoint)
         self._policy = RetryPolicy(max_retries)
         self._given = http_client
-        if transport is None and self._config.local_model is not None:
+        if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().sync_transport(self._config.local_model)
         self._options = client_options(self._config, timeout, 100) | {"transport": transport}
         # A forked process must not write on its parent's connections, so each process has a client of its own.

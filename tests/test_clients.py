@@ -484,6 +484,12 @@ def test_a_client_of_your_own_stays_open():
         assert not own.is_closed
 
 
+def test_a_client_of_your_own_needs_no_local_server(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mistral_client.server.local", None)
+    with httpx.Client(transport=httpx.MockTransport(answering)) as own:
+        assert MistralClient(endpoint="local", http_client=own).chat(HELLO, "m").model == "nobody"
+
+
 @pytest.mark.asyncio
 async def test_an_async_client_of_your_own_stays_open():
     async with httpx.AsyncClient(transport=httpx.MockTransport(answering), headers={"x-who": "mine"}) as own:
