@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._config import Limits
     from ._install import install_as_mistralai
     from .async_client import AsyncChatStream, MistralAsyncClient
     from .client import ChatStream, MistralClient
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         RequestTimeout,
         ServerError,
         StreamInterrupted,
+        StreamTimeout,
     )
     from .models.chat_completion import (
         AudioChunk,
@@ -100,6 +102,7 @@ __all__ = [
     "ImageURLChunk",
     "InvalidRequestError",
     "JSONSchema",
+    "Limits",
     "LocalModelError",
     "MistralAPIException",
     "MistralAPIStatusException",
@@ -124,6 +127,7 @@ __all__ = [
     "Role",
     "ServerError",
     "StreamInterrupted",
+    "StreamTimeout",
     "TextChunk",
     "ThinkingChunk",
     "Tool",
@@ -142,6 +146,7 @@ _HOMES = (
     "models.models",
     "models.embeddings",
     "models.chat_completion",
+    "_config",
     "client",
     "async_client",
     "_install",

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import AsyncGeneratorType
-from typing import cast
+from typing import Any, cast
 
 import anyio
 import httpx
+from anyio.lowlevel import EventLoopToken
 
+from ._config import Limits
+from ._content_coding import decoder
 from ._exchange import Received
 from ._transport import FAILURES
 from .exceptions import ProtocolError
-
-MAX_BODY = 256 * 1024 * 1024
-"""Bytes of an answer, decompressed. The largest real ones, embeddings as text, take a tenth of it."""
-
-MAX_ERROR_BODY = 64 * 1024
-"""Bytes of an error answer that are looked at."""
 
 LINGER = 0.05
 """Seconds to wait for the end of a response after `[DONE]`: read to its end, the connection can be used again."""
 
 
-def received(response: httpx.Response) -> Received:
-    """The response read to its end, and closed. Raises `ProtocolError` when it does not end within `MAX_BODY`."""
+def raw(response: httpx.Response) -> Iterator[bytes]:
+    """The bytes of the body as they come from the network."""
+    return iter(cast("Iterable[bytes]", response.stream))
+
+
+def araw(response: httpx.Response) -> AsyncGeneratorType[bytes, None]:
+    """The same, asynchronously."""
+    return cast("AsyncGeneratorType[bytes, None]", aiter(cast("AsyncGenerator[bytes, None]", response.stream)))
+
+
+def received(response: httpx.Response, limits: Limits) -> Received:
+    """The response read to its end, and closed. Raises `ProtocolError` when it does not end within the limit."""
     try:
-        body = _Body(response)
-        for data in response.iter_bytes():
+        body = _Body(response, limits)
+        for data in raw(response):
             if body.is_enough(data):
                 break
         return body.received()
@@ -38,11 +47,11 @@ def received(response: httpx.Response) -> Received:
         response.close()
 
 
-async def areceived(response: httpx.Response) -> Received:
+async def areceived(response: httpx.Response, limits: Limits) -> Received:
     """The same, asynchronously."""
-    pieces = cast("AsyncGeneratorType[bytes, None]", response.aiter_bytes())
+    pieces = araw(response)
     try:
-        body = _Body(response)
+        body = _Body(response, limits)
         async for data in pieces:
             if body.is_enough(data):
                 break
@@ -64,30 +73,42 @@ async def run_out(pieces: AsyncGeneratorType[bytes, None]) -> None:
                 pass
 
 
+def close_soon(token: EventLoopToken, close: Callable[[], Coroutine[object, object, None]]) -> None:
+    """Have an event loop close something, from wherever the garbage collector runs."""
+    loop: Any = token.native_token
+    with suppress(RuntimeError):  # the loop has ended, and its connections with it
+        if isinstance(loop, asyncio.AbstractEventLoop):
+            loop.call_soon_threadsafe(lambda: loop.create_task(close()))
+        else:
+            loop.run_sync_soon(sys.modules["trio"].lowlevel.spawn_system_task, close)
+
+
 class _Body:
     """A body while it comes."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response, limits: Limits) -> None:
         self._response = response
+        self._limit = limits.error if response.is_error else limits.response
+        self._decompress = decoder(response.headers.get("content-encoding", ""))
         self._data: list[bytes] = []
         self._size = 0
-        if "," in response.headers.get("content-encoding", ""):
-            raise ProtocolError(
-                "the answer is compressed more than once, which a small body can use to fill the memory"
-            )
 
     def is_enough(self, data: bytes) -> bool:
         """Take more; whether to stop reading."""
-        self._data.append(data)
-        self._size += len(data)
-        if self._response.is_error:
-            return self._size >= MAX_ERROR_BODY
-        if self._size > MAX_BODY:
-            raise ProtocolError(f"the answer is larger than {MAX_BODY >> 20} MiB")
+        for piece in self._decompress(data):
+            self._data.append(piece)
+            self._size += len(piece)
+            if self._limit is not None and self._size > self._limit:
+                if self._response.is_error:
+                    return True
+                raise ProtocolError(f"the answer is larger than {self._limit} bytes")
         return False
 
     def received(self) -> Received:
-        return Received(self._response.status_code, self._response.headers, b"".join(self._data))
+        content = b"".join(self._data)
+        if self._response.is_error:
+            content = content[: self._limit]
+        return Received(self._response.status_code, self._response.headers, content)
 
 
 @contextmanager

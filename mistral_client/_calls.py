@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypedDict, TypeVar
@@ -32,12 +33,13 @@ Messages = Iterable[ChatMessage | Mapping[str, Any]]
 class CallOptions(TypedDict, total=False):
     """What every method takes by keyword, for one call.
 
-    timeout: seconds, in place of the client's. max_retries: likewise.
+    timeout, deadline: seconds, in place of the client's. max_retries: likewise.
     extra_headers: sent beside the client's own.
     extra_body: fields that another server wants, put into the body unchecked.
     """
 
     timeout: float | None
+    deadline: float | None
     max_retries: int | None
     extra_headers: Mapping[str, str] | None
     extra_body: Mapping[str, Any] | None
@@ -86,18 +88,22 @@ class EmbeddingOptions(CallOptions, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request but for what the client adds: the server's address and the key."""
+    """An HTTP request but for what the client adds: the server's address and the key.
+
+    until: when the whole call must be over, in seconds on the clock of its exchange.
+    """
 
     method: str
     path: str
-    headers: dict[str, str]
+    headers: dict[str, str] = field(repr=False)
     content: bytes | None = field(default=None, repr=False)
+    until: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[AnswerT]):
     """answer: the type of the answer, or of its chunks where `streamed`.
-    timeout, max_retries: of this call alone; None for the client's.
+    timeout, deadline, max_retries: of this call alone; None for the client's.
     """
 
     method: str
@@ -106,20 +112,28 @@ class Call(Generic[AnswerT]):
     body: bytes | None = field(default=None, repr=False)
     streamed: bool = False
     timeout: float | None = None
+    deadline: float | None = None
     max_retries: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def request(self, idempotency_key: str) -> Request:
+    def request(self, idempotency_key: str, until: float = math.inf) -> Request:
         """The request of one attempt; every attempt's is the same."""
-        headers = {"Accept": "text/event-stream" if self.streamed else "application/json"}
+        # A stream that is compressed arrives in lumps.
+        headers = (
+            {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+            if self.streamed
+            else {"Accept": "application/json", "Accept-Encoding": "gzip"}
+        )
         if self.body is not None:
             headers["Content-Type"] = "application/json"
             headers["Idempotency-Key"] = idempotency_key
-        return Request(self.method, self.path, headers | dict(self.headers), self.body)
+        return Request(self.method, self.path, headers | dict(self.headers), self.body, until)
 
 
 def list_models(options: CallOptions) -> Call[ModelList]:
     """`GET /v1/models`"""
+    if options.get("extra_body"):
+        raise ArgumentError("extra_body: a GET request has no body")
     return _with_options(Call("GET", "/v1/models", ModelList), options)
 
 
@@ -158,13 +172,20 @@ def _chat_request(messages: object, model: object, options: ChatOptions, *, stre
 
 
 def _with_options(call: Call[AnswerT], options: CallOptions) -> Call[AnswerT]:
-    timeout, max_retries = options.get("timeout"), options.get("max_retries")
-    if timeout is not None and not timeout > 0:
-        raise ArgumentError(f"timeout: {timeout!r} is not a number of seconds above 0")
+    timeout = _seconds("timeout", options.get("timeout"))
+    deadline = _seconds("deadline", options.get("deadline"))
+    max_retries = options.get("max_retries")
     if max_retries is not None and max_retries < 0:
         raise ArgumentError(f"max_retries: {max_retries!r} is less than 0")
     headers = options.get("extra_headers") or {}
-    return replace(call, timeout=timeout, max_retries=max_retries, headers=headers)
+    return replace(call, timeout=timeout, deadline=deadline, max_retries=max_retries, headers=headers)
+
+
+def _seconds(name: str, value: float | None) -> float | None:
+    """The value, if it can be a length of time. Raises `ArgumentError` with the argument's name."""
+    if value is not None and not value > 0:
+        raise ArgumentError(f"{name}: {value!r} is not a number of seconds above 0")
+    return value
 
 
 def _body(kind: type[BaseModel], own: Mapping[str, object], options: Mapping[str, Any]) -> bytes:

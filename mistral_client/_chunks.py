@@ -5,87 +5,150 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Generic
 
-from pydantic import ValidationError
+from pydantic import BaseModel
 
-from ._calls import AnswerT, Call, validation_message
-from ._error_body import api_error, is_error_body
-from ._exchange import Response, json_or_none, unexpected
+from ._calls import AnswerT, Call
+from ._content_coding import decoder
+from ._error_body import api_error
+from ._exchange import Response, decoded, server_error, unexpected
 from ._sse import Event, EventDecoder, EventTooLong
-from .exceptions import MistralException, StreamInterrupted
+from .exceptions import MistralException, ProtocolError, RequestTimeout, StreamInterrupted, StreamTimeout
 
 DONE = "[DONE]"
+
+# The status of the response was 200; an error in mid-stream is the server's failure.
+_FAILED = 500
 
 
 class ChunkDecoder(Generic[AnswerT]):
     """Feed it the bytes of a response's body as they come; it gives chunks, or raises what the stream came to.
 
+    limit: the most bytes of one event.
+    begun: the answer has begun: some of its text, a tool call or its end was given.
     done: `[DONE]` was read and every answer has its finish reason. What follows is of no interest.
+
+    Every error that it raises holds what had come of the answer.
     """
 
-    def __init__(self, call: Call[AnswerT], response: Response) -> None:
+    def __init__(self, call: Call[AnswerT], response: Response, limit: int | None) -> None:
+        self.begun = False
         self.done = False
         self._chunk = call.answer
         self._response = response
-        self._events = EventDecoder()
+        self._decompress = decoder(response.headers.get("content-encoding", ""))
+        self._events = EventDecoder(limit)
         self._text: list[str] = []
         self._unfinished: set[int] = set()
+        self._finished: set[int] = set()
         self._finish_reason: str | None = None
         self._usage: dict[str, Any] | None = None
+        self._number: int | None = None
+        self._counts = False
 
     def feed(self, data: bytes) -> Iterator[AnswerT]:
         """The chunks that these bytes complete. Iterate it to its end before the next call.
 
-        Raises an API error for an error event, `ProtocolError` for an event that is no chunk, `StreamInterrupted` for a
-        `[DONE]` before the answer was finished.
+        Raises an API error for an error event, `ProtocolError` for an event that is no chunk or comes out of order,
+        `StreamInterrupted` for a `[DONE]` before the answer was finished.
         """
         if self.done:
             return
         try:
-            for event in self._events.feed(data):
-                if event.data == DONE:
-                    self.done = True
-                    if self._unfinished or self._finish_reason is None:
-                        raise self.interrupted("the event stream is done, but the answer has no finish reason")
-                    return
-                yield self._decode(event)
+            for piece in self._decompress(data):
+                for event in self._events.feed(piece):
+                    if event.data == DONE:
+                        self.done = True
+                        if self._unfinished or not self._finished:
+                            raise self._interrupted("the event stream is done, but the answer has no finish reason")
+                        return
+                    yield self._decode(event)
         except EventTooLong as error:
-            raise unexpected(self._response, str(error)) from None
+            failure: MistralException = unexpected(self._response, str(error))
+        except MistralException as error:
+            failure = error
+        else:
+            return
+        raise self._with_answer(failure)
 
     def end(self) -> None:
         """Call it when the bytes have ended. Raises `StreamInterrupted` unless `[DONE]` was among them."""
         if not self.done:
-            raise self.interrupted("the event stream ended before [DONE]")
+            raise self._interrupted("the event stream ended before [DONE]")
 
-    def interrupted(self, why: str) -> StreamInterrupted:
-        """The error for a stream that breaks off here, with what was received of the answer."""
-        error = StreamInterrupted(why, self._response.status_code, self._response.headers)
+    def broken_by(self, failure: MistralException) -> MistralException:
+        """The error for a stream whose bytes end in a failure: itself until the answer has begun."""
+        if not self.begun:
+            return self._with_answer(failure)
+        timed_out = isinstance(failure, RequestTimeout)
+        error = self._interrupted(str(failure.message), StreamTimeout if timed_out else StreamInterrupted)
+        error.__cause__ = failure.__cause__
+        return error
+
+    def _interrupted(self, why: str, kind: type[StreamInterrupted] = StreamInterrupted) -> MistralException:
+        error = kind(why, self._response.status_code, self._response.headers)
+        error.retryable = not self.begun
+        return self._with_answer(error)
+
+    def _with_answer(self, error: MistralException) -> MistralException:
         return error.with_answer("".join(self._text), self._finish_reason, self._usage)
 
     def _decode(self, event: Event) -> AnswerT:
         if event.type == "error":
-            raise self._server_error(event.data)
-        try:
-            chunk = self._chunk.model_validate_json(event.data)
-        except ValidationError as error:
-            if is_error_body(json_or_none(event.data)):
-                raise self._server_error(event.data) from None
-            raise unexpected(self._response, f"an event that is no chunk: {validation_message(error)}") from None
+            raise server_error(event.data, self._response, _FAILED) or api_error(
+                _FAILED, self._response.headers, event.data.encode()
+            )
+        chunk = decoded(self._chunk, event.data, self._response, _FAILED, "an event that is no chunk")
+        self._check_order(_number(event, chunk))
         self._note(chunk)
         return chunk
 
     def _note(self, chunk: Any) -> None:
         """Keep what an interruption must not lose."""
         for choice in chunk.choices:
-            if choice.index == 0 and isinstance(choice.delta.content, str):
-                self._text.append(choice.delta.content)
+            delta, index = choice.delta, choice.index
+            says = bool(delta.content or delta.tool_calls or choice.finish_reason is not None)
+            self.begun = self.begun or says
+            if index in self._finished:
+                if says:
+                    raise self._out_of_order(f"choice {index} goes on after its finish reason")
+                continue
+            if index == 0 and isinstance(delta.content, str):
+                self._text.append(delta.content)
             if choice.finish_reason is None:
-                self._unfinished.add(choice.index)
+                self._unfinished.add(index)
             else:
-                self._unfinished.discard(choice.index)
-                self._finish_reason = str(choice.finish_reason)
+                self._unfinished.discard(index)
+                self._finished.add(index)
+                if index == 0 or self._finish_reason is None:
+                    self._finish_reason = str(choice.finish_reason)
         if chunk.usage is not None:
             self._usage = chunk.usage.model_dump()
 
-    def _server_error(self, data: str) -> MistralException:
-        # The status of the response was 200; an error in mid-stream is the server's failure.
-        return api_error(500, self._response.headers, data.encode())
+    def _check_order(self, number: int | None) -> None:
+        """Events that are counted must go on counting. Some servers give all of them the same number."""
+        if number is None:
+            return
+        last, self._number = self._number, number
+        if last is not None and number > last:
+            self._counts = True
+        elif self._counts:
+            raise self._out_of_order(f"event {number} came after event {last}")
+
+    def _out_of_order(self, what: str) -> ProtocolError:
+        return unexpected(self._response, f"the event stream is out of order: {what}")
+
+
+def _number(event: Event, chunk: BaseModel) -> int | None:
+    """The place of an event in its stream, where the server counts: in the event's id, or in a field of the chunk."""
+    if event.id is not None and event.id.isdecimal():
+        return int(event.id[:_DIGITS])
+    extra = chunk.model_extra
+    if extra:
+        for name in _COUNTERS:
+            if isinstance(number := extra.get(name), int):
+                return number
+    return None
+
+
+_DIGITS = 18  # more than any count, and soon read
+_COUNTERS = ("sequence_number", "index")

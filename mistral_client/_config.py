@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from .constants import ENDPOINT
 from .exceptions import ConfigurationError
@@ -14,14 +16,37 @@ LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """The most bytes that a client reads of what a server sends, after decompression. None: any number.
+
+    response: of a whole answer. event: of one event of a stream. error: of an error answer; what follows is not looked
+    at, while the other two raise `ProtocolError`.
+    """
+
+    response: int | None = 64 * 1024 * 1024
+    event: int | None = 32 * 1024 * 1024
+    error: int | None = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """base_url: of the server, without `/v1` and without a slash at the end.
     local_model: None for a server elsewhere; in local mode the model's name or file, empty for the default one.
+    deadline: seconds that a call may take, unless it says otherwise.
+    trust_env: whether proxies and certificates are those of the environment.
     """
 
     base_url: str
-    api_key: str | None = field(default=None, repr=False)
+    api_key: SecretStr | None = field(default=None, repr=False)
     local_model: str | None = None
+    deadline: float | None = None
+    limits: Limits = Limits()
+    trust_env: bool = True
+
+    @property
+    def host(self) -> str:
+        """Name and port of the server, for a person."""
+        return self.base_url.partition("://")[2] if self.local_model is None else "the local server"
 
     @property
     def is_loopback(self) -> bool:
@@ -33,23 +58,36 @@ class Config:
             return host == "localhost"
 
 
-def resolve(api_key: str | None, endpoint: str | None) -> Config:
+def resolve(
+    api_key: str | None,
+    endpoint: str | None,
+    deadline: float | None = None,
+    limits: Limits | None = None,
+    trust_env: bool = True,
+) -> Config:
     """Raises `ConfigurationError` with what is wrong and what to do; it never shows the key."""
-    endpoint = endpoint or os.environ.get("MISTRAL_ENDPOINT") or ENDPOINT
-    name, colon, model = endpoint.partition(":")
-    if name == LOCAL:
-        if colon and not model:
-            raise ConfigurationError("endpoint 'local:' names no model; write 'local' for the default one")
+    if deadline is not None and not deadline > 0:
+        raise ConfigurationError(f"deadline: {deadline!r} is not a number of seconds above 0")
+    base_url, local_model = _server(endpoint or os.environ.get("MISTRAL_ENDPOINT") or ENDPOINT)
+    config = Config(base_url, None, local_model, deadline, limits or Limits(), trust_env)
+    if local_model is not None:
         # The local server asks for no key, so none is looked for, and none that a script carries is used.
-        return Config("http://local", None, model)
-    base_url = _base_url(endpoint)
+        return config
     if api_key is None:
         api_key = os.environ.get("MISTRAL_API_KEY")
-    config = Config(base_url, api_key)
     if api_key is None and config.is_loopback:
         return config
-    _check_key(api_key, base_url)
-    return config
+    return replace(config, api_key=_secret(api_key, base_url))
+
+
+def _server(endpoint: str) -> tuple[str, str | None]:
+    """The base URL, and in local mode the model."""
+    name, colon, model = endpoint.partition(":")
+    if name != LOCAL:
+        return _base_url(endpoint), None
+    if colon and not model:
+        raise ConfigurationError("endpoint 'local:' names no model; write 'local' for the default one")
+    return "http://local", model
 
 
 def _base_url(endpoint: str) -> str:
@@ -69,7 +107,7 @@ def _base_url(endpoint: str) -> str:
     return endpoint.rstrip("/").removesuffix("/v1").rstrip("/")
 
 
-def _check_key(api_key: str | None, base_url: str) -> None:
+def _secret(api_key: str | None, base_url: str) -> SecretStr:
     if not api_key:
         what = "there is no API key" if api_key is None else "the API key is empty"
         raise ConfigurationError(
@@ -81,3 +119,4 @@ def _check_key(api_key: str | None, base_url: str) -> None:
             "the API key holds a character that no key has (white space, a newline or a non-ASCII letter); "
             "was it read from a file without strip()?"
         )
+    return SecretStr(api_key)

@@ -15,6 +15,9 @@ from ._retry import retry_after
 from .constants import RETRY_STATUS_CODES
 
 _SHOWN = 500
+_CONFLICT = 409
+# Codes of a conflict that ends by itself; one such as "already_exists" does not.
+_PASSING = re.compile(r"(?i)lock|time_?-?out|progress|concurren|in_?use|busy")
 _REQUEST_ID_HEADERS = ("mistral-correlation-id", "x-request-id", "x-kong-request-id")
 _KINDS: dict[int, type[e.MistralAPIException]] = {
     401: e.AuthenticationError,
@@ -46,6 +49,8 @@ def api_error(status: int, headers: Mapping[str, str], content: bytes) -> e.Mist
     )
     if isinstance(error, e.ServerError):
         error.retryable = status in RETRY_STATUS_CODES
+    elif status == _CONFLICT:
+        error.retryable = error.code is None or _PASSING.search(error.code) is not None
     return error
 
 

@@ -6,17 +6,21 @@ or a `Wait`, and is sent what came of it. A client only performs; every decision
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from ._calls import AnswerT, Call, Request, validation_message
 from ._error_body import api_error, is_error_body, request_id
-from ._retry import RetryPolicy
-from .exceptions import MistralAPIException, MistralException, ProtocolError
+from ._retry import RetryBudget, RetryPolicy
+from .exceptions import MistralException, ProtocolError
+
+ErrorT = TypeVar("ErrorT", bound=MistralException)
 
 
 class Response(Protocol):
@@ -28,9 +32,6 @@ class Response(Protocol):
     def headers(self) -> Mapping[str, str]: ...
     @property
     def content(self) -> bytes: ...
-
-
-ResponseT = TypeVar("ResponseT", bound=Response)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,32 +53,59 @@ class Wait:
 Step = Request | Wait
 
 
+class Effort:
+    """What a call has taken so far: requests, and seconds of the clock since it began.
+
+    host: the server's name. clock: seconds, monotonic.
+    """
+
+    def __init__(self, host: str, clock: Callable[[], float]) -> None:
+        self.attempts = 0
+        self.began = clock()
+        self._host = host
+        self._clock = clock
+
+    def left(self, until: float) -> float:
+        """Seconds until that moment."""
+        return until - self._clock()
+
+    def written_on(self, error: ErrorT) -> ErrorT:
+        """The same error, with what it took to get there."""
+        error.host = self._host
+        error.attempts = self.attempts
+        error.elapsed = self._clock() - self.began
+        return error
+
+
 def exchange(
-    call: Call[AnswerT], policy: RetryPolicy, clock: Callable[[], float], random: Callable[[], float]
-) -> Generator[Step, ResponseT | MistralException | None, ResponseT]:
-    """Yields steps until a response is what the call asked for; that response is the generator's value.
+    call: Call[AnswerT], policy: RetryPolicy, budget: RetryBudget, effort: Effort, random: Callable[[], float]
+) -> Generator[Step, Response | MistralException | None, AnswerT | None]:
+    """Yields steps until a response is what the call asked for; the answer in it is the generator's value.
 
     For a request it is sent the response, or the exception that stands for a failure to get one; for a `Wait`, None.
-    clock: seconds, monotonic. random: evenly from 0 to 1.
+    An answer that is streamed is None here: its reader has it.
+    random: evenly from 0 to 1.
     """
     if call.max_retries is not None:
         policy = replace(policy, max_retries=call.max_retries)
-    request = call.request(idempotency_key=f"{int(random() * 2**53):014x}{int(random() * 2**53):014x}")
-    started = clock()
-    attempt = 0
+    until = math.inf if call.deadline is None else effort.began + call.deadline
+    request = call.request(f"{int(random() * 2**53):014x}{int(random() * 2**53):014x}", until)
     while True:
+        effort.attempts += 1
         outcome = yield request
         if outcome is None:
             raise TypeError("a request comes to a response or an exception")
-        error = outcome if isinstance(outcome, MistralException) else _judge(call, outcome)
-        if error is None:
-            return outcome  # type: ignore[return-value]  # not an exception, or error would be one
-        delay = policy.delay(attempt, error, random())
-        attempt += 1
-        if delay is None:
-            error.attempts = attempt
-            error.elapsed = clock() - started
-            raise error
+        try:
+            answer = _judged(call, outcome)
+        except MistralException as error:
+            failure = error
+        else:
+            budget.earn()
+            return answer
+        delay = policy.delay(effort.attempts - 1, failure, effort.left(until), random())
+        # A server that says when to come back is not down: coming back then is free.
+        if delay is None or not (failure.retry_after or budget.spend()):
+            raise effort.written_on(failure)
         yield Wait(delay)
 
 
@@ -86,22 +114,33 @@ def opens_stream(call: Call[AnswerT], response: Response) -> bool:
     return call.streamed and response.status_code == 200 and _media_type(response) == "text/event-stream"
 
 
-def answer(call: Call[AnswerT], response: Response) -> AnswerT:
-    """The typed answer in a response that was read. Raises `ProtocolError` naming the field that is wrong."""
+def decoded(kind: type[AnswerT], data: bytes | str, response: Response, status: int, otherwise: str) -> AnswerT:
+    """JSON as a typed answer, or as a chunk of one.
+
+    otherwise: what to call it when it is none.
+    Raises the server's error, as if with this status, where the JSON is one; else `ProtocolError` naming the field that
+    is wrong.
+    """
     try:
-        return call.answer.model_validate_json(response.content)
+        answer = kind.model_validate_json(data)
+        _check_numbers(data)
     except ValidationError as error:
-        if is_error_body(json_or_none(response.content)):
-            raise api_error(response.status_code, response.headers, response.content) from None
-        raise unexpected(response, validation_message(error)) from None
+        wrong = validation_message(error)
+    except ValueError as error:
+        wrong = str(error)
+    else:
+        return answer
+    raise server_error(data, response, status) or unexpected(response, f"{otherwise}: {wrong}")
 
 
-def json_or_none(content: bytes | str) -> object:
-    """The JSON value, or None for what is none."""
+def server_error(data: bytes | str, response: Response, status: int) -> MistralException | None:
+    """The error that a server tells of under a status that says nothing of it; None where it does not."""
     try:
-        return from_json(content)
+        body = from_json(data)
     except ValueError:
         return None
+    content = data if isinstance(data, bytes) else data.encode()
+    return api_error(status, response.headers, content) if is_error_body(body) else None
 
 
 def unexpected(response: Response, what: str) -> ProtocolError:
@@ -109,21 +148,35 @@ def unexpected(response: Response, what: str) -> ProtocolError:
     return ProtocolError(what, response.status_code, response.headers, request_id=request_id(response.headers))
 
 
-def _judge(call: Call[AnswerT], response: Response) -> MistralAPIException | None:
-    if not 200 <= response.status_code < 300:
-        return api_error(response.status_code, response.headers, response.content)
-    media_type = _media_type(response)
-    if opens_stream(call, response) or (not call.streamed and media_type.endswith(("/json", "+json"))):
+def _judged(call: Call[AnswerT], outcome: Response | MistralException) -> AnswerT | None:
+    if isinstance(outcome, MistralException):
+        raise outcome
+    status, content = outcome.status_code, b"" if opens_stream(call, outcome) else outcome.content
+    if not 200 <= status < 300:
+        raise api_error(status, outcome.headers, content)
+    if opens_stream(call, outcome):
         return None
-    if is_error_body(json_or_none(response.content)):
-        return api_error(response.status_code, response.headers, response.content)
+    media_type = _media_type(outcome)
+    if not call.streamed and media_type.endswith(("/json", "+json")):
+        return decoded(call.answer, content, outcome, status, "an answer that is none")
     wanted = "text/event-stream" if call.streamed else "application/json"
-    shown = " ".join(response.content[:800].decode("utf-8", "replace").split())[:200]
-    return unexpected(
-        response,
+    shown = " ".join(content[:800].decode("utf-8", "replace").split())[:200]
+    raise server_error(content, outcome, status) or unexpected(
+        outcome,
         f"expected {wanted}, got {media_type or 'no content type'}: {shown!r} (does the endpoint point at the API?)",
     )
 
 
 def _media_type(response: Response) -> str:
     return response.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _check_numbers(data: bytes | str) -> None:
+    """Raises `ValueError` for the numbers that Python's parsers know and JSON does not."""
+    names = (b"NaN", b"Infinity") if isinstance(data, bytes) else ("NaN", "Infinity")
+    if names[0] in data or names[1] in data:  # type: ignore[operator]  # both are of one kind
+        json.loads(data, parse_constant=_refuse)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")

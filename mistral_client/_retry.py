@@ -6,6 +6,7 @@ Backoff with full jitter, https://aws.amazon.com/blogs/architecture/exponential-
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
@@ -14,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from .exceptions import MistralException
 
 _SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?")
+_TOO_EARLY = 425
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +30,45 @@ class RetryPolicy:
     longest: float = 8.0
     patience: float = 60.0
 
-    def delay(self, attempt: int, error: MistralException, random: float) -> float | None:
+    def delay(self, attempt: int, error: MistralException, left: float, random: float) -> float | None:
         """Seconds to wait before the next request, or None: give up.
 
-        attempt: how many retries there were already. random: evenly from 0 to 1.
+        attempt: how many retries there were already. left: seconds until the whole call must be over.
+        random: evenly from 0 to 1.
         """
-        if attempt >= self.max_retries or not error.retryable:
+        # What is too early twice will be too early again, https://www.rfc-editor.org/rfc/rfc8470#section-5.2
+        retries = min(self.max_retries, 1) if error.http_status == _TOO_EARLY else self.max_retries
+        if attempt >= retries or not error.retryable:
             return None
-        backoff = min(self.first * 2.0**attempt, self.longest) * random
-        if error.retry_after is None:
-            return backoff
-        if error.retry_after > self.patience:
+        wish = error.retry_after or 0.0
+        if wish > self.patience:
             return None
-        # Jitter here too: all who were turned away together would otherwise come back together.
-        return error.retry_after + backoff
+        # Jitter beside a wish too: all who were turned away together would otherwise come back together.
+        delay = wish + min(self.first * 2.0 ** min(attempt, 64), self.longest) * random
+        return delay if delay < left else None
+
+
+class RetryBudget:
+    """Keeps a client from retrying against a server that is down: a retry takes a token, a success earns one.
+
+    first: tokens of a client that has had no answer yet. most: tokens that can be in hand.
+    """
+
+    def __init__(self, first: int = 4, most: int = 48) -> None:
+        # Appending and popping are atomic: no lock that a fork could leave held.
+        self._tokens = deque([None] * first, most)
+
+    def earn(self) -> None:
+        """A call came to its answer."""
+        self._tokens.append(None)
+
+    def spend(self) -> bool:
+        """Take a token; whether there was one."""
+        try:
+            self._tokens.pop()
+        except IndexError:
+            return False
+        return True
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -20,10 +20,14 @@ class EventTooLong(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One dispatched event. `data` is text whose bytes were decoded as UTF-8, broken sequences as U+FFFD."""
+    """One dispatched event. `data` is text whose bytes were decoded as UTF-8, broken sequences as U+FFFD.
+
+    id: given with this very event; None where the last one still holds.
+    """
 
     data: str
     type: str = "message"
+    id: str | None = None
 
 
 class EventDecoder:
@@ -32,11 +36,11 @@ class EventDecoder:
     An event comes out with the last byte that completes it. Only an event that was ended by a blank line counts, as the
     standard says.
 
-    limit: the most bytes that an unfinished event may hold. `feed` raises `EventTooLong` beyond it.
+    limit: the most bytes that an unfinished event may hold, None for any. `feed` raises `EventTooLong` beyond it.
     last_event_id, retry: as the standard defines them; retry in milliseconds, None until the server names one.
     """
 
-    def __init__(self, limit: int = 64 * 1024 * 1024) -> None:
+    def __init__(self, limit: int | None = 32 * 1024 * 1024) -> None:
         self.last_event_id = ""
         self.retry: int | None = None
         self._limit = limit
@@ -46,7 +50,7 @@ class EventDecoder:
         self._at_start = True
         self._data: list[bytes] = []
         self._type = b""
-        self._id = b""
+        self._id: bytes | None = None
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """The events that these bytes complete. Iterate it to its end before the next call."""
@@ -83,7 +87,7 @@ class EventDecoder:
 
     def _hold(self, size: int) -> None:
         self._held += size
-        if self._held > self._limit:
+        if self._limit is not None and self._held > self._limit:
             raise EventTooLong(f"an event of more than {self._limit} bytes")
 
     def _interpret(self, line: bytes) -> None:
@@ -102,13 +106,15 @@ class EventDecoder:
             self.retry = int(value)
 
     def _dispatch(self) -> Event | None:
-        lines, kind = self._data, self._type
+        lines, kind, given = self._data, self._type, None
         self._held, self._data, self._type = 0, [], b""
-        self.last_event_id = self._id.decode("utf-8", "replace")
+        if self._id is not None:
+            self.last_event_id = given = self._id.decode("utf-8", "replace")
+            self._id = None
         if not lines:
             return None
         data = lines[0] if len(lines) == 1 else b"\n".join(lines)
-        return Event(data.decode("utf-8", "replace"), kind.decode("utf-8", "replace") or "message")
+        return Event(data.decode("utf-8", "replace"), kind.decode("utf-8", "replace") or "message", given)
 
 
 def encode_event(data: str, type: str = "") -> bytes:

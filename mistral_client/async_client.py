@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from random import random
-from types import AsyncGeneratorType
 from typing import Any, Generic, NoReturn, Self, Unpack, cast
+from warnings import warn
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -15,13 +18,14 @@ import httpx
 from anyio.lowlevel import current_token
 
 from . import _calls
-from ._body import areceived, run_out
+from ._body import araw, areceived, close_soon, run_out
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, Messages
 from ._chunks import ChunkDecoder
-from ._config import Config, resolve
-from ._exchange import Response, Step, Wait, answer, exchange, opens_stream
-from ._retry import RetryPolicy
-from ._transport import FAILURES, build_request, client_options, failure, local_server, log, new_client
+from ._config import Config, Limits, resolve
+from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
+from ._pool import AsyncPoolTransport
+from ._retry import RetryBudget, RetryPolicy
+from ._transport import FAILURES, build_request, failure, local_server, log, restart
 from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
@@ -49,15 +53,21 @@ class MistralAsyncClient:
         timeout: float | httpx.Timeout = 120.0,
         max_concurrent_requests: int = 64,
         *,
+        deadline: float | None = None,
+        trust_env: bool = True,
+        limits: Limits | None = None,
         http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._config = resolve(api_key, endpoint)
+        self._config = resolve(api_key, endpoint, deadline, limits, trust_env)
         self._policy = RetryPolicy(max_retries)
+        self._budget = RetryBudget()
         self._given = http_client
         if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().async_transport(self._config.local_model)
-        self._options = client_options(self._config, timeout, max_concurrent_requests) | {"transport": transport}
+        self._timeout = timeout
+        self._transport = transport
+        self._max_connections = max_concurrent_requests
         # Connections belong to an event loop and end with it, so each loop has a client of its own.
         self._clients: WeakKeyDictionary[Any, httpx.AsyncClient] = WeakKeyDictionary()
 
@@ -119,23 +129,27 @@ class MistralAsyncClient:
             return self._given
         loop = current_token().native_token
         if loop not in self._clients:
-            self._clients[loop] = new_client(httpx.AsyncClient, self._options)
+            transport = self._transport or AsyncPoolTransport(self._config, self._max_connections)
+            self._clients[loop] = httpx.AsyncClient(transport=transport, timeout=self._timeout, trust_env=False)
         return self._clients[loop]
 
     async def _answer(self, call: Call[AnswerT]) -> AnswerT:
-        return answer(call, await self._send(call, areceived))
-
-    async def _send(self, call: Call[AnswerT], receive: _Receive) -> Response:
-        """Send the request, as often as it takes; `receive` makes of an HTTP response what the call came to."""
-        steps: Generator[Step, Response | MistralException | None, Response] = exchange(
-            call, self._policy, time.monotonic, random
+        answer = await self._send(
+            call, partial(areceived, limits=self._config.limits), Effort(self._config.host, time.monotonic)
         )
+        return cast("AnswerT", answer)
+
+    async def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
+        """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
+        if call.deadline is None:
+            call = replace(call, deadline=self._config.deadline)
+        steps = exchange(call, self._policy, self._budget, effort, random)
         outcome: Response | MistralException | None = None
         while True:
             try:
                 step = steps.send(outcome)
             except StopIteration as finished:
-                return cast("Response", finished.value)
+                return cast("AnswerT | None", finished.value)
             started = time.monotonic()
             outcome = await self._perform(call, step, receive)
             log(step, outcome, time.monotonic() - started)
@@ -146,7 +160,8 @@ class MistralAsyncClient:
             return None
         try:
             http = self._http()
-            return await receive(await http.send(build_request(http, self._config, call, step), stream=True))
+            request = build_request(http, self._config, call, step)
+            return await receive(await http.send(request, stream=True, follow_redirects=False))
         except FAILURES as error:
             return failure(error, self._config)
         except MistralException as error:
@@ -161,12 +176,14 @@ class AsyncChatStream(Generic[AnswerT]):
     Raises `StreamInterrupted`, with the text received so far, when the stream breaks off before `[DONE]`.
     """
 
-    def __init__(self, call: Call[AnswerT], send: Callable[[_Receive], Awaitable[Response]], config: Config) -> None:
+    def __init__(
+        self, call: Call[AnswerT], send: Callable[[_Receive, Effort], Awaitable[object]], config: Config
+    ) -> None:
         self._call = call
         self._send = send
         self._config = config
         self._response: httpx.Response | None = None
-        self._first: AnswerT | None = None
+        self._ready: deque[AnswerT] = deque()
         self._begun = False
         self._closed = False
 
@@ -176,13 +193,13 @@ class AsyncChatStream(Generic[AnswerT]):
     async def __anext__(self) -> AnswerT:
         if self._closed:
             raise StopAsyncIteration
+        await self._open()
         try:
-            await self._open()
-            chunk, self._first = self._first, None
-            if chunk is None:
-                chunk = await self._read()
-        except BaseException:
+            chunk = self._ready.popleft() if self._ready else await self._read()
+        except BaseException as error:
             await self.close()
+            if isinstance(error, MistralException):
+                self._effort.written_on(error)
             raise
         if chunk is None:
             await self.close()
@@ -196,26 +213,41 @@ class AsyncChatStream(Generic[AnswerT]):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def __del__(self) -> None:
+        if not self._closed:
+            if self._response is not None:
+                close_soon(self._token, self._hang_up_quietly)
+            warn(_DROPPED, ResourceWarning, source=self, stacklevel=2)
+
     async def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""
         self._closed = True
         await self._hang_up()
 
     async def _open(self) -> None:
-        if not self._begun and not self._closed:
-            await self._send(self._begin)
-            self._begun = True
+        if self._begun or self._closed:
+            return
+        self._effort = Effort(self._config.host, time.monotonic)
+        self._token = current_token()
+        try:
+            await self._send(self._begin, self._effort)
+        except BaseException:
+            await self.close()
+            raise
+        self._begun = True
 
     async def _begin(self, response: httpx.Response) -> Response:
-        """Read as far as the first chunk: until it is handed out, all may be tried again."""
+        """Read until the answer begins: until then, all may be tried again."""
         if not opens_stream(self._call, response):
-            return await areceived(response)
+            return await areceived(response, self._config.limits)
         self._response = response
-        self._decoder = ChunkDecoder(self._call, response)
-        self._bytes = cast("AsyncGeneratorType[bytes, None]", response.aiter_bytes())
-        self._chunks: Iterator[AnswerT] = iter(())
         try:
-            self._first = await self._read()
+            self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
+            self._bytes = araw(response)
+            self._chunks: Iterator[AnswerT] = iter(())
+            self._ready.clear()
+            while not self._decoder.begun and (chunk := await self._read()) is not None:
+                self._ready.append(chunk)
         except BaseException:
             await self._hang_up()
             raise
@@ -225,15 +257,18 @@ class AsyncChatStream(Generic[AnswerT]):
         """The next chunk; None when the stream has come to its end."""
         while True:
             for chunk in self._chunks:
+                restart(cast("httpx.Response", self._response).request)
                 return chunk
             if self._decoder.done:
                 await run_out(self._bytes)
                 return None
+            broken = None
             try:
                 data = await anext(self._bytes, None)
             except FAILURES as error:
-                reason = failure(error, self._config)
-                raise (self._decoder.interrupted(str(reason)) if self._begun else reason) from error
+                broken = failure(error, self._config)
+            if broken is not None:
+                raise self._decoder.broken_by(broken)
             if data is None:
                 self._decoder.end()
                 return None
@@ -241,5 +276,13 @@ class AsyncChatStream(Generic[AnswerT]):
 
     async def _hang_up(self) -> None:
         if self._response is not None:
-            await self._response.aclose()
+            with anyio.CancelScope(shield=True):
+                await self._response.aclose()
             await run_out(self._bytes)
+
+    async def _hang_up_quietly(self) -> None:
+        with suppress(Exception):
+            await self._hang_up()
+
+
+_DROPPED = "an AsyncChatStream was dropped before its end: read it, use it in an `async with` block, or close it"

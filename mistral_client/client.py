@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from random import random
 from typing import Generic, NoReturn, Self, Unpack, cast
+from warnings import warn
 
 import httpx
 
 from . import _calls
-from ._body import hangup, received
+from ._body import hangup, raw, received
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, Messages
 from ._chunks import ChunkDecoder
-from ._config import Config, resolve
-from ._exchange import Response, Step, Wait, answer, exchange, opens_stream
-from ._retry import RetryPolicy
-from ._transport import FAILURES, build_request, client_options, failure, local_server, log, new_client
+from ._config import Config, Limits, resolve
+from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
+from ._pool import PoolTransport
+from ._retry import RetryBudget, RetryPolicy
+from ._transport import FAILURES, build_request, failure, local_server, log, restart
 from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
@@ -35,9 +39,13 @@ class MistralClient:
     endpoint: a URL with or without `/v1`; `local` for a Mixtral in this process, `local:MODEL` for another model or
         file. Else `MISTRAL_ENDPOINT`, else Mistral's own.
     max_retries: requests after the first, where the error may pass.
-    timeout: seconds, or an `httpx.Timeout`: to connect, and of silence from the server.
+    timeout: seconds, or an `httpx.Timeout`: to get a connection, to connect, to send, and until the answer is there; of
+        a stream, until its first chunk and then between chunks.
+    deadline: seconds that a call may take as a whole, with its retries and the waits between them.
+    trust_env: use the proxies and certificates that the environment names.
+    limits: the most that is read of what a server sends.
     http_client: a ready client to use in place of an own one; it stays open when this one is closed, and its own
-        timeout, proxies and certificates hold.
+        timeout, proxies and certificates hold. It, and a transport, may take the time for each read and not for all.
     transport: a ready transport for the own client.
 
     Safe to share between threads, and to use on both sides of a fork. Close it, or use it in a `with` block, to close
@@ -52,15 +60,20 @@ class MistralClient:
         max_retries: int = 2,
         timeout: float | httpx.Timeout = 120.0,
         *,
+        deadline: float | None = None,
+        trust_env: bool = True,
+        limits: Limits | None = None,
         http_client: httpx.Client | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._config = resolve(api_key, endpoint)
+        self._config = resolve(api_key, endpoint, deadline, limits, trust_env)
         self._policy = RetryPolicy(max_retries)
+        self._budget = RetryBudget()
         self._given = http_client
         if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().sync_transport(self._config.local_model)
-        self._options = client_options(self._config, timeout, 100) | {"transport": transport}
+        self._timeout = timeout
+        self._transport = transport
         # A forked process must not write on its parent's connections, so each process has a client of its own.
         self._clients: dict[int, httpx.Client] = {}
         self._closed = False
@@ -126,24 +139,28 @@ class MistralClient:
             raise RuntimeError("the client is closed")
         process = os.getpid()
         if process not in self._clients:
+            transport = self._transport or PoolTransport(self._config, _MAX_CONNECTIONS)
             # Of two threads the first one's stays.
-            self._clients.setdefault(process, new_client(httpx.Client, self._options))
+            self._clients.setdefault(process, httpx.Client(transport=transport, timeout=self._timeout, trust_env=False))
         return self._clients[process]
 
     def _answer(self, call: Call[AnswerT]) -> AnswerT:
-        return answer(call, self._send(call, received))
-
-    def _send(self, call: Call[AnswerT], receive: _Receive) -> Response:
-        """Send the request, as often as it takes; `receive` makes of an HTTP response what the call came to."""
-        steps: Generator[Step, Response | MistralException | None, Response] = exchange(
-            call, self._policy, time.monotonic, random
+        answer = self._send(
+            call, partial(received, limits=self._config.limits), Effort(self._config.host, time.monotonic)
         )
+        return cast("AnswerT", answer)
+
+    def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
+        """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
+        if call.deadline is None:
+            call = replace(call, deadline=self._config.deadline)
+        steps = exchange(call, self._policy, self._budget, effort, random)
         outcome: Response | MistralException | None = None
         while True:
             try:
                 step = steps.send(outcome)
             except StopIteration as finished:
-                return cast("Response", finished.value)
+                return cast("AnswerT | None", finished.value)
             started = time.monotonic()
             outcome = self._perform(call, step, receive)
             log(step, outcome, time.monotonic() - started)
@@ -154,7 +171,9 @@ class MistralClient:
             return None
         try:
             http = self._http()
-            return receive(http.send(build_request(http, self._config, call, step), stream=True))
+            return receive(
+                http.send(build_request(http, self._config, call, step), stream=True, follow_redirects=False)
+            )
         except FAILURES as error:
             return failure(error, self._config)
         except MistralException as error:
@@ -169,12 +188,12 @@ class ChatStream(Generic[AnswerT]):
     Raises `StreamInterrupted`, with the text received so far, when the stream breaks off before `[DONE]`.
     """
 
-    def __init__(self, call: Call[AnswerT], send: Callable[[_Receive], Response], config: Config) -> None:
+    def __init__(self, call: Call[AnswerT], send: Callable[[_Receive, Effort], object], config: Config) -> None:
         self._call = call
         self._send = send
         self._config = config
         self._response: httpx.Response | None = None
-        self._first: AnswerT | None = None
+        self._ready: deque[AnswerT] = deque()
         self._begun = False
         self._closed = False
 
@@ -184,13 +203,13 @@ class ChatStream(Generic[AnswerT]):
     def __next__(self) -> AnswerT:
         if self._closed:
             raise StopIteration
+        self._open()
         try:
-            self._open()
-            chunk, self._first = self._first, None
-            if chunk is None:
-                chunk = self._read()
-        except BaseException:
+            chunk = self._ready.popleft() if self._ready else self._read()
+        except BaseException as error:
             self.close()
+            if isinstance(error, MistralException):
+                self._effort.written_on(error)
             raise
         if chunk is None:
             self.close()
@@ -204,26 +223,39 @@ class ChatStream(Generic[AnswerT]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        if not self._closed:
+            self.close()
+            warn(_DROPPED, ResourceWarning, source=self, stacklevel=2)
+
     def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""
         self._closed = True
         self._hang_up()
 
     def _open(self) -> None:
-        if not self._begun and not self._closed:
-            self._send(self._begin)
-            self._begun = True
+        if self._begun or self._closed:
+            return
+        self._effort = Effort(self._config.host, time.monotonic)
+        try:
+            self._send(self._begin, self._effort)
+        except BaseException:
+            self.close()
+            raise
+        self._begun = True
 
     def _begin(self, response: httpx.Response) -> Response:
-        """Read as far as the first chunk: until it is handed out, all may be tried again."""
+        """Read until the answer begins: until then, all may be tried again."""
         if not opens_stream(self._call, response):
-            return received(response)
+            return received(response, self._config.limits)
         self._response = response
-        self._decoder = ChunkDecoder(self._call, response)
-        self._bytes = response.iter_bytes()
-        self._chunks: Iterator[AnswerT] = iter(())
         try:
-            self._first = self._read()
+            self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
+            self._bytes = raw(response)
+            self._chunks: Iterator[AnswerT] = iter(())
+            self._ready.clear()
+            while not self._decoder.begun and (chunk := self._read()) is not None:
+                self._ready.append(chunk)
         except BaseException:
             self._hang_up()
             raise
@@ -233,15 +265,18 @@ class ChatStream(Generic[AnswerT]):
         """The next chunk; None when the stream has come to its end."""
         while True:
             for chunk in self._chunks:
+                restart(cast("httpx.Response", self._response).request)
                 return chunk
             if self._decoder.done:
                 self._read_on()
                 return None
+            broken = None
             try:
                 data = next(self._bytes, None)
             except FAILURES as error:
-                reason = failure(error, self._config)
-                raise (self._decoder.interrupted(str(reason)) if self._begun else reason) from error
+                broken = failure(error, self._config)
+            if broken is not None:
+                raise self._decoder.broken_by(broken)
             if data is None:
                 self._decoder.end()
                 return None
@@ -255,3 +290,7 @@ class ChatStream(Generic[AnswerT]):
         with suppress(*FAILURES), hangup(cast("httpx.Response", self._response)):
             for _ in self._bytes:
                 pass
+
+
+_MAX_CONNECTIONS = 100
+_DROPPED = "a ChatStream was dropped before its end: read it, use it in a `with` block, or close it"

@@ -15,6 +15,7 @@
     └── MistralConnectionException
         ├── RequestTimeout (also TimeoutError)
         ├── StreamInterrupted
+        │   └── StreamTimeout (also RequestTimeout)
         └── LocalModelError
 
 `MistralException`, `MistralAPIException`, `MistralAPIStatusException` and `MistralConnectionException` mean what they
@@ -38,11 +39,17 @@ class MistralException(Exception):
     code, type: the server's own words for the kind of error, such as "1500" and "invalid_model".
     request_id: names the request towards the server's operator.
     retry_after: seconds that the server asked to be left alone.
+    host: the server's name and port.
     attempts, elapsed: requests sent for this call, and seconds spent on it.
     retryable: whether the same call may well succeed a moment later.
+    text, finish_reason, usage: what a stream had given when it failed: the text of its first choice, exactly, and the
+        other two if they came; usage as a dict of the wire's names.
     """
 
     retryable: bool = False
+    text: str = ""
+    finish_reason: str | None = None
+    usage: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -65,6 +72,7 @@ class MistralException(Exception):
         self.type = type
         self.request_id = request_id
         self.retry_after = retry_after
+        self.host: str | None = None
         self.attempts: int | None = None
         self.elapsed: float | None = None
 
@@ -72,6 +80,11 @@ class MistralException(Exception):
     def status(self) -> int | None:
         """The same as `http_status`, the early client's name."""
         return self.http_status
+
+    def with_answer(self, text: str, finish_reason: str | None, usage: dict[str, Any] | None) -> Self:
+        """The same error, with what was received of the answer."""
+        self.text, self.finish_reason, self.usage = text, finish_reason, usage
+        return self
 
     def __str__(self) -> str:
         about = [
@@ -154,25 +167,17 @@ class MistralConnectionException(MistralException):
 
 
 class RequestTimeout(MistralConnectionException, TimeoutError):
-    """The server took longer than `timeout` to accept the connection or to send on."""
+    """The server took longer than `timeout`, or than what was left of `deadline`."""
 
 
 class StreamInterrupted(MistralConnectionException):
-    """An event stream ended before its finish reason and `[DONE]`.
-
-    text: what the first choice had said until then, exactly.
-    finish_reason, usage: if they came; usage as a dict of the wire's names.
-    """
+    """An event stream ended before its finish reason and `[DONE]`. `text` is what it had said until then."""
 
     retryable = False  # what was handed out cannot be taken back
-    text: str = ""
-    finish_reason: str | None = None
-    usage: dict[str, Any] | None = None
 
-    def with_answer(self, text: str, finish_reason: str | None, usage: dict[str, Any] | None) -> Self:
-        """The same error, with what was received of the answer."""
-        self.text, self.finish_reason, self.usage = text, finish_reason, usage
-        return self
+
+class StreamTimeout(StreamInterrupted, RequestTimeout):
+    """An event stream fell silent. Comments, which keep a connection open, say nothing."""
 
 
 class LocalModelError(MistralConnectionException):

@@ -15,6 +15,9 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from mistral_client import MistralAsyncClient, MistralClient
 
+SOAK = bool(os.environ.get("MISTRAL_SOAK"))
+"""Long loops run whole, and times are held to the promise: `make soak`."""
+
 HELLO = [{"role": "user", "content": "hello"}]
 
 

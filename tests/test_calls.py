@@ -130,19 +130,35 @@ def test_extra_body_carries_what_the_api_does_not_know():
 
 
 def test_options_of_a_call():
-    call = _calls.chat(HELLO, "m", {"timeout": 3, "max_retries": 1, "extra_headers": {"X-Team": "cheese"}})
-    assert (call.timeout, call.max_retries) == (3, 1)
+    call = _calls.chat(
+        HELLO, "m", {"timeout": 3, "deadline": 9, "max_retries": 1, "extra_headers": {"X-Team": "cheese"}}
+    )
+    assert (call.timeout, call.deadline, call.max_retries) == (3, 9, 1)
     assert call.request("key").headers == {
         "Accept": "application/json",
+        "Accept-Encoding": "gzip",
         "Content-Type": "application/json",
         "Idempotency-Key": "key",
         "X-Team": "cheese",
     }
 
 
+def test_a_stream_is_not_to_be_compressed():
+    headers = _calls.chat_stream(HELLO, "m", {}).request("key").headers
+    assert (headers["Accept"], headers["Accept-Encoding"]) == ("text/event-stream", "identity")
+
+
+def test_no_option_is_passed_over():
+    with pytest.raises(ArgumentError, match="has no body"):
+        _calls.list_models({"extra_body": {"a": 1}})
+    for name in ("timeout", "deadline"):
+        with pytest.raises(ArgumentError, match=f"{name}: 0 is not"):
+            _calls.list_models({name: 0})
+
+
 def test_a_call_without_a_body():
     call = _calls.list_models({})
-    assert call.request("key").headers == {"Accept": "application/json"}
+    assert call.request("key").headers == {"Accept": "application/json", "Accept-Encoding": "gzip"}
     assert call.request("key").content is None
 
 

@@ -12,6 +12,7 @@ from mistral_client._sse import encode_comment, encode_event
 
 from .test_exchange import STREAM, FakeResponse
 
+LIMIT = 1024 * 1024
 USAGE = {"prompt_tokens": 3, "total_tokens": 6, "completion_tokens": 3}
 
 
@@ -32,7 +33,7 @@ TEXT = "Camembert \u2028 é"
 
 
 def decode(*pieces):
-    decoder = ChunkDecoder(STREAM, FakeResponse(headers={"content-type": "text/event-stream"}))
+    decoder = ChunkDecoder(STREAM, FakeResponse(headers={"content-type": "text/event-stream"}), LIMIT)
     text = ""
     for piece in pieces:
         for chunk in decoder.feed(piece):
@@ -51,7 +52,7 @@ def test_a_stream_cut_anywhere_is_an_error_that_holds_the_text_so_far():
     done = raw.index(b"[DONE]") + len(b"[DONE]\n\n")
     for cut in range(done):
         seen = []
-        decoder = ChunkDecoder(STREAM, FakeResponse())
+        decoder = ChunkDecoder(STREAM, FakeResponse(), LIMIT)
         seen = [chunk.choices[0].delta.content for chunk in decoder.feed(raw[:cut])]
         with pytest.raises(StreamInterrupted) as raised:
             decoder.end()
@@ -107,13 +108,13 @@ def test_an_event_that_is_no_chunk(data):
 
 def test_an_endless_event_is_given_up():
     with pytest.raises(ProtocolError, match="more than"):
-        decode(*[b"x" * 1024 * 1024] * 70)
+        decode(*[b"x" * 1024] * 1025)
 
 
 def test_other_kinds_of_chunk_pass():
     thinking = {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}
-    chunks = list(ChunkDecoder(STREAM, FakeResponse()).feed(event(thinking, "stop", novelty=[1])))
+    chunks = list(ChunkDecoder(STREAM, FakeResponse(), LIMIT).feed(event(thinking, "stop", novelty=[1])))
     assert chunks[0].choices[0].delta.content[0].type == "thinking"
     assert chunks[0].novelty == [1]
     usage_only = encode_event(json.dumps({"id": "1", "model": "m", "choices": [], "usage": USAGE}))
-    assert next(ChunkDecoder(STREAM, FakeResponse()).feed(usage_only)).usage.total_tokens == 6
+    assert next(ChunkDecoder(STREAM, FakeResponse(), LIMIT).feed(usage_only)).usage.total_tokens == 6

@@ -23,7 +23,7 @@ KEY = "abcDEF123-_."
 )
 def test_endpoints(endpoint, base_url):
     config = resolve(KEY, endpoint)
-    assert (config.base_url, config.local_model, config.api_key) == (base_url, None, KEY)
+    assert (config.base_url, config.local_model, config.api_key.get_secret_value()) == (base_url, None, KEY)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_the_environment_is_read_when_the_client_is_built(monkeypatch):
     monkeypatch.setenv("MISTRAL_API_KEY", KEY)
     monkeypatch.setenv("MISTRAL_ENDPOINT", "https://other.example/v1")
     config = resolve(None, None)
-    assert (config.base_url, config.api_key) == ("https://other.example", KEY)
+    assert (config.base_url, config.api_key.get_secret_value()) == ("https://other.example", KEY)
     monkeypatch.setenv("MISTRAL_ENDPOINT", "local")
     assert resolve("ignored", None).local_model == ""
     assert resolve(KEY, "https://api.mistral.ai").local_model is None

@@ -14,6 +14,7 @@ from mistral_client import (
     MistralAPIException,
     MistralAPIStatusException,
     MistralConnectionException,
+    MistralException,
     NotFoundError,
     PermissionDeniedError,
     ProtocolError,
@@ -21,8 +22,8 @@ from mistral_client import (
     ServerError,
     _calls,
 )
-from mistral_client._exchange import Wait, answer, exchange, opens_stream
-from mistral_client._retry import RetryPolicy
+from mistral_client._exchange import Effort, Wait, exchange, opens_stream
+from mistral_client._retry import RetryBudget, RetryPolicy
 
 from .conftest import HELLO
 from .test_sse import CASES
@@ -50,28 +51,44 @@ def error(status, body=b"", **headers):
     return FakeResponse(status, body if isinstance(body, bytes) else json.dumps(body).encode(), headers)
 
 
-def run(call, outcomes, *, max_retries=2, random=lambda: 1.0):
+class Clock:
+    """Stands still but for what is waited, and for a second for each request."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def run(call, outcomes, *, max_retries=2, random=lambda: 1.0, budget=None):
     """Drive an exchange; gives the steps it asked for and what it came to."""
-    ticks = iter(range(1000))
+    clock = Clock()
     steps, outcomes = [], iter(outcomes)
-    flow = exchange(call, RetryPolicy(max_retries), lambda: float(next(ticks)), random)
+    flow = exchange(call, RetryPolicy(max_retries), budget or RetryBudget(), Effort("host:1", clock), random)
     step = next(flow)
     while True:
         steps.append(step)
+        clock.now += step.seconds if isinstance(step, Wait) else 1.0
         try:
             step = flow.send(None if isinstance(step, Wait) else next(outcomes))
         except StopIteration as finished:
             return steps, finished.value
-        except MistralAPIException as raised:
+        except MistralException as raised:
             return steps, raised
-        except MistralConnectionException as raised:
-            return steps, raised
+
+
+def answer(response):
+    """What this response comes to as the first one, or the error that it raises."""
+    outcome = run(CHAT, [response])[1]
+    if isinstance(outcome, MistralException):
+        raise outcome
+    return outcome
 
 
 def test_the_first_answer_ends_it():
-    response = FakeResponse()
-    steps, result = run(CHAT, [response])
-    assert result is response
+    steps, result = run(CHAT, [FakeResponse()])
+    assert result == ChatCompletionResponse.model_validate(ANSWER)
     assert [(step.method, step.path) for step in steps] == [("POST", "/v1/chat/completions")]
 
 
@@ -81,7 +98,7 @@ def test_every_attempt_sends_the_same():
     assert (wait, longer) == (Wait(0.5), Wait(1.0))
     assert first == second == third
     assert first.headers["Idempotency-Key"]
-    assert result.status_code == 200
+    assert result.id == "1"
 
 
 def test_two_calls_have_two_keys():
@@ -93,18 +110,18 @@ def test_two_calls_have_two_keys():
 def test_attempts_and_time_are_on_the_error():
     steps, raised = run(CHAT, [error(500, {"message": "no"})] * 3)
     assert len(steps) == 5
-    assert (raised.attempts, raised.elapsed, raised.message) == (3, 1.0, "no")
+    assert (raised.attempts, raised.elapsed, raised.message, raised.host) == (3, 4.5, "no", "host:1")
 
 
 def test_max_retries_of_one_call():
-    patient = _calls.chat(HELLO, "m", {"max_retries": 4})
-    assert len(run(patient, [error(503)] * 5, max_retries=0)[0]) == 9
+    patient = _calls.chat(HELLO, "m", {"max_retries": 3})
+    assert len(run(patient, [error(503)] * 5, max_retries=0)[0]) == 7
     steps, raised = run(_calls.chat(HELLO, "m", {"max_retries": 0}), [error(503)])
     assert (len(steps), raised.attempts) == (1, 1)
 
 
 def test_a_request_must_come_to_something():
-    flow = exchange(CHAT, RetryPolicy(), float, float)
+    flow = exchange(CHAT, RetryPolicy(), RetryBudget(), Effort("host", float), float)
     next(flow)
     with pytest.raises(TypeError, match="response or an exception"):
         flow.send(None)
@@ -140,6 +157,46 @@ def test_statuses(status, kind, retried):
     assert type(raised) is kind
     assert raised.http_status == raised.status == status
     assert (len(steps) > 1) == retried == raised.retryable
+
+
+@pytest.mark.parametrize(
+    ("code", "retried"),
+    [(None, True), ("lock_timeout", True), ("idempotency_key_in_use", True), ("already_exists", False), ("409", False)],
+)
+def test_a_conflict_is_retried_if_its_code_says_that_it_passes(code, retried):
+    steps, raised = run(CHAT, [error(409, {"message": "conflict", "code": code})] * 3)
+    assert (len(steps) > 1) == retried == raised.retryable
+
+
+def test_what_is_too_early_twice_is_given_up():
+    assert run(CHAT, [error(425)] * 3)[1].attempts == 2
+
+
+def test_a_call_has_a_deadline():
+    call = _calls.chat(HELLO, "m", {"deadline": 4.0, "max_retries": 9})
+    steps, raised = run(call, [error(503)] * 9)
+    # One second each, then half a second and a second: after 3.5 s there is no time for two seconds more.
+    assert (raised.attempts, raised.elapsed) == (3, 4.5)
+    assert {step.until for step in steps if not isinstance(step, Wait)} == {104.0}
+
+
+def test_a_server_that_wants_more_time_than_there_is_fails_at_once():
+    call = _calls.chat(HELLO, "m", {"deadline": 4.0})
+    steps, raised = run(call, [error(429, **{"retry-after": "5"})])
+    assert (len(steps), raised.retry_after) == (1, 5)
+
+
+def test_retries_have_a_budget():
+    budget = RetryBudget()
+    requests = sum(len(run(CHAT, [error(503)] * 3, budget=budget)[0]) // 2 + 1 for _ in range(40))
+    assert requests == 44
+    run(CHAT, [FakeResponse()], budget=budget)
+    assert run(CHAT, [error(503)] * 3, budget=budget)[1].attempts == 2, "a success earns a retry"
+
+
+def test_a_retry_that_the_server_asks_for_is_free():
+    budget = RetryBudget(first=0)
+    assert run(CHAT, [error(503, **{"retry-after": "1"}), FakeResponse()], budget=budget)[1].id == "1"
 
 
 WORDS = [
@@ -203,7 +260,7 @@ def test_only_200_with_the_right_type_opens_a_stream():
     events = {"content-type": "text/event-stream; charset=utf-8"}
     assert opens_stream(STREAM, FakeResponse(headers=events))
     assert not opens_stream(CHAT, FakeResponse(headers=events))
-    assert run(STREAM, [FakeResponse(headers=events)])[1].status_code == 200
+    assert run(STREAM, [FakeResponse(headers=events, content=b"not looked at")])[1] is None
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case["expected_error"]], ids=lambda case: case["name"])
@@ -230,8 +287,7 @@ def test_json_for_a_stream():
 
 def test_answers_of_json_kinds_are_read():
     for media_type in ("application/json; charset=utf-8", "application/vnd.api+json", "Application/JSON"):
-        response = run(CHAT, [FakeResponse(headers={"content-type": media_type})])[1]
-        assert isinstance(answer(CHAT, response), ChatCompletionResponse)
+        assert isinstance(answer(FakeResponse(headers={"content-type": media_type})), ChatCompletionResponse)
 
 
 @pytest.mark.parametrize(
@@ -248,10 +304,10 @@ def test_answers_of_json_kinds_are_read():
 )
 def test_an_answer_that_is_none_is_named(content, named):
     with pytest.raises(ProtocolError) as raised:
-        answer(CHAT, FakeResponse(content=content))
+        answer(FakeResponse(content=content))
     assert named in raised.value.message
 
 
 def test_an_error_under_status_200():
     with pytest.raises(MistralAPIException, match="no capacity"):
-        answer(CHAT, FakeResponse(content=b'{"object":"error","message":"no capacity"}'))
+        answer(FakeResponse(content=b'{"object":"error","message":"no capacity"}'))

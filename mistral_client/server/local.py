@@ -174,9 +174,10 @@ def _scope(request: httpx.Request) -> dict[str, Any]:
     }
 
 
-def _read_timeout(request: httpx.Request) -> float | None:
-    seconds: float | None = request.extensions.get("timeout", {}).get("read")
-    return seconds
+def _read_timeout(request: httpx.Request) -> Callable[[], float | None]:
+    """Seconds to wait for more, asked anew each time: our clients' own timeouts know what is left of them."""
+    seconds = request.extensions.get("timeout", {}).get("read")
+    return (lambda: max(seconds(), 0.0)) if callable(seconds) else (lambda: seconds)
 
 
 def _response(start: Message | None, stream: httpx.SyncByteStream | httpx.AsyncByteStream) -> httpx.Response:
@@ -203,7 +204,7 @@ class SyncTransport(httpx.BaseTransport):
 
 
 class _SyncBody(httpx.SyncByteStream):
-    def __init__(self, timeout: float | None) -> None:
+    def __init__(self, timeout: Callable[[], float | None]) -> None:
         self._timeout = timeout
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self.deliver = self._messages.put
@@ -211,7 +212,7 @@ class _SyncBody(httpx.SyncByteStream):
 
     def next(self) -> Message | None:
         try:
-            return self._messages.get(timeout=self._timeout)
+            return self._messages.get(timeout=self._timeout())
         except queue.Empty:
             raise httpx.ReadTimeout("the local server is silent") from None
 
@@ -241,7 +242,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
 
 class _AsyncBody(httpx.AsyncByteStream):
-    def __init__(self, timeout: float | None) -> None:
+    def __init__(self, timeout: Callable[[], float | None]) -> None:
         self._timeout = timeout
         self._messages: deque[Message | None] = deque()
         self._arrived = anyio.Event()
@@ -257,7 +258,7 @@ class _AsyncBody(httpx.AsyncByteStream):
 
     async def next(self) -> Message | None:
         try:
-            with anyio.fail_after(self._timeout):
+            with anyio.fail_after(self._timeout()):
                 while not self._messages:
                     await self._arrived.wait()
                     self._arrived = anyio.Event()

@@ -105,7 +105,7 @@ def test_a_name_nobody_knows():
 
 def run(program, baby):
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
+        [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "-c", textwrap.dedent(program)],
         env=os.environ | {"MISTRAL_ENDPOINT": f"local:{baby}"},
         capture_output=True,
         text=True,

@@ -1,0 +1,235 @@
+"""Time on the way to the network: httpcore's connections with timeouts that run out.
+
+httpcore takes the timeout of a read when it begins to read a body, and uses the same for each read. It hands its
+network streams whatever it was given, so ours are given an `Attempt` and ask it, each time, for what is left.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import queue
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Self, cast
+
+import httpcore
+from httpcore import SOCKET_OPTION
+
+_NAMES = ("connect", "read", "write")
+
+
+class TimeLeft(float):
+    """Seconds that something may still take: so many from when it begins, and never past a moment.
+
+    As a number it is what was left when it was made, for a transport that goes by that. Called, it is what is left now;
+    the first call is when it begins.
+
+    until: the moment, on the clock of `time.monotonic`.
+    """
+
+    _seconds: float
+    _until: float
+    _began: float | None
+
+    def __new__(cls, seconds: float, until: float) -> Self:
+        """Not less than a millisecond, because 0 means something else to a socket."""
+        self = super().__new__(cls, max(min(seconds, until - time.monotonic()), 0.001))
+        self._seconds, self._until, self._began = seconds, until, None
+        return self
+
+    def __call__(self) -> float:
+        """Seconds left; 0 or less when they are over."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now
+        return min(self._began + self._seconds, self._until) - now
+
+    def restart(self) -> None:
+        """There was a sign of life: it begins anew."""
+        self._began = None
+
+
+class Attempt:
+    """One request on its way through httpcore, in the place of each of its timeouts.
+
+    connected: a connection was made for it. heard: a byte of an answer has come.
+    """
+
+    def __init__(self, timeouts: Mapping[str, float | None]) -> None:
+        self.connected = False
+        self.heard = False
+        self._timeouts = timeouts
+
+    @classmethod
+    def of(cls, timeout: object) -> Attempt:
+        """The attempt that httpcore was given as a timeout."""
+        return cast("Attempt", timeout)
+
+    @property
+    def timeouts(self) -> dict[str, Any]:
+        """For httpcore, which passes them on."""
+        return dict.fromkeys(_NAMES, self)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether, having failed, it met a kept connection that the server had given up.
+
+        Nothing was answered, so the request was not accepted there and can be sent again.
+        """
+        return not self.connected and not self.heard
+
+    def connect(self) -> float | None:
+        """Seconds left to connect. Raises `httpcore.ConnectTimeout`."""
+        self.connected = True
+        return self._left("connect", httpcore.ConnectTimeout)
+
+    def write(self) -> float | None:
+        """Seconds left to send. Raises `httpcore.WriteTimeout`."""
+        return self._left("write", httpcore.WriteTimeout)
+
+    def read(self) -> float | None:
+        """Seconds left to receive. Raises `httpcore.ReadTimeout`."""
+        return self._left("read", httpcore.ReadTimeout)
+
+    def _left(self, name: str, over: type[httpcore.TimeoutException]) -> float | None:
+        left = self._timeouts.get(name)
+        if isinstance(left, TimeLeft):
+            left = left()
+            if left <= 0:
+                raise over("timed out")
+        return left
+
+
+class Stream(httpcore.NetworkStream):
+    """A connection whose waits take what their attempt has left."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        attempt = Attempt.of(timeout)
+        data = self._stream.read(max_bytes, attempt.read())
+        attempt.heard = attempt.heard or bool(data)
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        # In pieces, or a peer that takes a byte now and then would start the socket's own clock again and again.
+        for start in range(0, len(buffer), _PIECE):
+            self._stream.write(buffer[start : start + _PIECE], Attempt.of(timeout).write())
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return Stream(self._stream.start_tls(ssl_context, server_hostname, Attempt.of(timeout).connect()))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class AsyncStream(httpcore.AsyncNetworkStream):
+    """The same, asynchronously."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        attempt = Attempt.of(timeout)
+        data = await self._stream.read(max_bytes, attempt.read())
+        attempt.heard = attempt.heard or bool(data)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, Attempt.of(timeout).write())
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        return AsyncStream(await self._stream.start_tls(ssl_context, server_hostname, Attempt.of(timeout).connect()))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class Backend(httpcore.NetworkBackend):
+    """Connects within what an attempt has left, the look for the name included."""
+
+    def __init__(self) -> None:
+        self._backend = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        attempt = Attempt.of(timeout)
+        failure: Exception = httpcore.ConnectError(f"{host} has no address")
+        for address in _addresses(host, port, attempt):
+            try:
+                return Stream(
+                    self._backend.connect_tcp(address, port, attempt.connect(), local_address, socket_options)
+                )
+            except httpcore.ConnectError as error:
+                failure = error
+        raise failure
+
+
+class AsyncBackend(httpcore.AsyncNetworkBackend):
+    """The same, asynchronously."""
+
+    def __init__(self) -> None:
+        self._backend = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        seconds = Attempt.of(timeout).connect()
+        return AsyncStream(await self._backend.connect_tcp(host, port, seconds, local_address, socket_options))
+
+
+def _addresses(host: str, port: int, attempt: Attempt) -> Iterable[str]:
+    """The addresses of a name. The look for them cannot be bounded but by leaving the thread that does it."""
+    try:
+        return [str(ipaddress.ip_address(host))]
+    except ValueError:
+        pass
+    found: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
+    threading.Thread(target=_look_up, args=(host, port, found), name=f"look up {host}", daemon=True).start()
+    try:
+        addresses = found.get(timeout=attempt.connect())
+    except queue.Empty:
+        raise httpcore.ConnectTimeout(f"the name {host} was not found in time") from None
+    try:
+        if isinstance(addresses, OSError):
+            raise addresses
+    except OSError as error:
+        # Inside `except`: httpcore takes the cause away from what passes through it, but not the context.
+        raise httpcore.ConnectError(str(error)) from error
+    return addresses
+
+
+def _look_up(host: str, port: int, found: queue.SimpleQueue[list[str] | OSError]) -> None:
+    try:
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found.put(list(dict.fromkeys(str(entry[4][0]) for entry in entries)))
+    except OSError as error:
+        found.put(error)
+
+
+_PIECE = 64 * 1024

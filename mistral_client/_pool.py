@@ -1,0 +1,231 @@
+"""httpx transports over httpcore's connection pools, with what httpx's own cannot be told.
+
+- Waits take what is left of a call's time (`_network`).
+- A kept connection that the server has just given up costs nothing: the request goes out again on another.
+- Requests queue here and not in httpcore's pool, which loses a place when one is cancelled while it waits there.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, Self, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import anyio
+import httpcore
+import httpx
+
+from ._config import Config
+from ._network import AsyncBackend, Attempt, Backend
+from .exceptions import ConfigurationError
+
+KEPT = 30.0
+"""Seconds that an idle connection is kept."""
+
+# How a connection breaks that the other end had closed before the request came.
+_GIVEN_UP = (httpcore.ReadError, httpcore.RemoteProtocolError)
+
+
+class PoolTransport(httpx.BaseTransport):
+    """The connections of a synchronous client in one process. Raises `ConfigurationError` as `options` does."""
+
+    def __init__(self, config: Config, max_connections: int) -> None:
+        self._pool = httpcore.ConnectionPool(**_options(config, max_connections), network_backend=Backend())
+        self._places = threading.BoundedSemaphore(max_connections)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        timeouts = request.extensions["timeout"]
+        if not self._places.acquire(timeout=timeouts["pool"]):
+            raise httpx.PoolTimeout("no connection of the pool became free")
+        try:
+            response = self._send(request)
+        except BaseException:
+            self._places.release()
+            raise
+        return _response(response, Body(response, self._places.release))
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _send(self, request: httpx.Request) -> httpcore.Response:
+        while True:
+            attempt = Attempt(request.extensions["timeout"])
+            try:
+                return self._pool.handle_request(_request(request, attempt))
+            except _GIVEN_UP:
+                if not attempt.is_stale:
+                    raise
+
+
+class AsyncPoolTransport(httpx.AsyncBaseTransport):
+    """The connections of an asynchronous client in one event loop. Raises `ConfigurationError` as `options` does."""
+
+    def __init__(self, config: Config, max_connections: int) -> None:
+        self._pool = httpcore.AsyncConnectionPool(**_options(config, max_connections), network_backend=AsyncBackend())
+        self._places = anyio.Semaphore(max_connections, max_value=max_connections, fast_acquire=True)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        timeouts = request.extensions["timeout"]
+        with anyio.move_on_after(timeouts["pool"]) as waiting:
+            await self._places.acquire()
+        if waiting.cancelled_caught:
+            raise httpx.PoolTimeout("no connection of the pool became free")
+        try:
+            response = await self._send(request)
+        except BaseException:
+            self._places.release()
+            raise
+        return _response(response, AsyncBody(response, self._places.release))
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+    async def _send(self, request: httpx.Request) -> httpcore.Response:
+        while True:
+            attempt = Attempt(request.extensions["timeout"])
+            try:
+                return await self._pool.handle_async_request(_request(request, attempt))
+            except _GIVEN_UP:
+                if not attempt.is_stale:
+                    raise
+
+
+class Body(httpx.SyncByteStream):
+    """The bytes of a response; closed, it gives its place in the queue to the next."""
+
+    def __init__(self, response: httpcore.Response, leave: Callable[[], object]) -> None:
+        self._stream = cast("Any", response.stream)
+        self._leave: Callable[[], object] | None = leave
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._stream)
+
+    def close(self) -> None:
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            try:
+                self._stream.close()
+            finally:
+                leave()
+
+
+class AsyncBody(httpx.AsyncByteStream):
+    """The same, asynchronously."""
+
+    def __init__(self, response: httpcore.Response, leave: Callable[[], object]) -> None:
+        self._stream = cast("Any", response.stream)
+        self._leave: Callable[[], object] | None = leave
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._stream)
+
+    async def aclose(self) -> None:
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            try:
+                await self._stream.aclose()
+            finally:
+                leave()
+
+
+class _Content:
+    """The bytes of a request. Not a generator: one that httpcore leaves half-way would wait for the collector."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter([self._data])
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once(self._data)
+
+
+class _Once:
+    def __init__(self, data: bytes) -> None:
+        self._left = [data]
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
+def _request(request: httpx.Request, attempt: Attempt) -> httpcore.Request:
+    url = request.url
+    return httpcore.Request(
+        request.method,
+        httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+        headers=request.headers.raw,
+        content=_Content(request.content),
+        extensions={**request.extensions, "timeout": attempt.timeouts},
+    )
+
+
+def _response(response: httpcore.Response, body: Body | AsyncBody) -> httpx.Response:
+    return httpx.Response(
+        response.status, headers=response.headers, stream=body, extensions=cast("dict[str, Any]", response.extensions)
+    )
+
+
+def _options(config: Config, max_connections: int) -> dict[str, Any]:
+    """The arguments with which both transports build their pool.
+
+    Raises `ConfigurationError` for what the environment says of proxies and certificates.
+    """
+    secure = config.base_url.startswith("https:")
+    try:
+        proxy = _proxy(config) if config.trust_env else None
+        context = _ssl_context(*_certificates(config.trust_env)) if secure else None
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        raise ConfigurationError(f"the environment's proxies or certificates cannot be used: {error}") from error
+    return {
+        "ssl_context": context,
+        "proxy": proxy,
+        "max_connections": None,
+        "max_keepalive_connections": max_connections,
+        "keepalive_expiry": KEPT,
+    }
+
+
+def _proxy(config: Config) -> httpcore.Proxy | None:
+    """The proxy that the environment names for this server; never one for what stays on this machine."""
+    url = urlsplit(config.base_url)
+    proxies = getproxies()
+    named = proxies.get(url.scheme) or proxies.get("all")
+    if not named or config.is_loopback or proxy_bypass(url.netloc):
+        return None
+    proxy = httpx.Proxy(named if "://" in named else f"http://{named}")
+    if proxy.url.scheme.startswith("socks"):
+        import_module("socksio")  # raises ImportError now and not at the first request
+    target = httpcore.URL(
+        scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=proxy.url.raw_path
+    )
+    return httpcore.Proxy(target, auth=proxy.raw_auth)
+
+
+def _certificates(trust_env: bool) -> tuple[str | None, ...]:
+    """What of the environment decides a TLS context; None in the first place: nothing."""
+    return tuple(os.environ.get(name, "") for name in _TLS_VARIABLES) if trust_env else (None,)
+
+
+@lru_cache(8)
+def _ssl_context(*environment: str | None) -> ssl.SSLContext:
+    """One context for all clients that it fits: to build one takes longer than to build a client."""
+    trust_env = environment != (None,)
+    context = httpx.create_ssl_context(trust_env=trust_env)
+    if not trust_env:
+        context.keylog_filename = None  # type: ignore[assignment]  # how it is switched off
+    return context
+
+
+_TLS_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
