@@ -76,9 +76,7 @@ class ChunkDecoder(Generic[AnswerT]):
             raise self._interrupted("the event stream ended before [DONE]")
 
     def broken_by(self, failure: MistralException) -> MistralException:
-        """The error for a stream whose bytes end in a failure: itself until the answer has begun."""
-        if not self.begun:
-            return self._with_answer(failure)
+        """The error for a stream whose bytes end in a failure."""
         timed_out = isinstance(failure, RequestTimeout)
         error = self._interrupted(str(failure.message), StreamTimeout if timed_out else StreamInterrupted)
         error.__cause__ = failure.__cause__

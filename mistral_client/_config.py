@@ -94,9 +94,9 @@ def _base_url(endpoint: str) -> str:
     try:
         url = urlsplit(endpoint)
         host, _ = url.hostname, url.port
-    except ValueError as error:
-        raise ConfigurationError(f"the endpoint is no URL: {error}") from None
-    if url.username or url.password:
+    except ValueError:
+        raise ConfigurationError(f"the endpoint is no URL such as {ENDPOINT!r}") from None
+    if "@" in endpoint:
         raise ConfigurationError("the endpoint holds a user name or password; give the key as api_key instead")
     if url.scheme not in {"http", "https"} or not host or url.query or url.fragment:
         raise ConfigurationError(

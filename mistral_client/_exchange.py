@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from ._calls import AnswerT, Call, Request, validation_message
+from ._config import Config
 from ._error_body import api_error, is_error_body, request_id
 from ._retry import RetryBudget, RetryPolicy
 from .exceptions import MistralException, ProtocolError
@@ -56,13 +57,13 @@ Step = Request | Wait
 class Effort:
     """What a call has taken so far: requests, and seconds of the clock since it began.
 
-    host: the server's name. clock: seconds, monotonic.
+    clock: seconds, monotonic.
     """
 
-    def __init__(self, host: str, clock: Callable[[], float]) -> None:
+    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
         self.attempts = 0
         self.began = clock()
-        self._host = host
+        self._config = config
         self._clock = clock
 
     def left(self, until: float) -> float:
@@ -70,10 +71,12 @@ class Effort:
         return until - self._clock()
 
     def written_on(self, error: ErrorT) -> ErrorT:
-        """The same error, with what it took to get there."""
-        error.host = self._host
+        """The same error, with what it took to get there, and without the key: some servers send it back."""
+        error.host = self._config.host
         error.attempts = self.attempts
         error.elapsed = self._clock() - self.began
+        if self._config.api_key is not None:
+            error.hide(self._config.api_key.get_secret_value())
         return error
 
 

@@ -18,6 +18,8 @@ from typing import Any, Self, cast
 import httpcore
 from httpcore import SOCKET_OPTION
 
+_HTTP = b"HTTP/"
+_SHOWN = 40
 _NAMES = ("connect", "read", "write")
 
 
@@ -55,12 +57,12 @@ class TimeLeft(float):
 class Attempt:
     """One request on its way through httpcore, in the place of each of its timeouts.
 
-    connected: a connection was made for it. heard: a byte of an answer has come.
+    connected: a connection was made for it. heard: the first bytes that came.
     """
 
     def __init__(self, timeouts: Mapping[str, float | None]) -> None:
         self.connected = False
-        self.heard = False
+        self.heard = b""
         self._timeouts = timeouts
 
     @classmethod
@@ -80,6 +82,11 @@ class Attempt:
         Nothing was answered, so the request was not accepted there and can be sent again.
         """
         return not self.connected and not self.heard
+
+    @property
+    def is_not_http(self) -> bool:
+        """Whether what came cannot become a response."""
+        return not _HTTP.startswith(self.heard[: len(_HTTP)])
 
     def connect(self) -> float | None:
         """Seconds left to connect. Raises `httpcore.ConnectTimeout`."""
@@ -112,7 +119,7 @@ class Stream(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         attempt = Attempt.of(timeout)
         data = self._stream.read(max_bytes, attempt.read())
-        attempt.heard = attempt.heard or bool(data)
+        attempt.heard = attempt.heard or data[:_SHOWN]
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -141,7 +148,7 @@ class AsyncStream(httpcore.AsyncNetworkStream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         attempt = Attempt.of(timeout)
         data = await self._stream.read(max_bytes, attempt.read())
-        attempt.heard = attempt.heard or bool(data)
+        attempt.heard = attempt.heard or data[:_SHOWN]
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:

@@ -59,6 +59,8 @@ class PoolTransport(httpx.BaseTransport):
             try:
                 return self._pool.handle_request(_request(request, attempt))
             except _GIVEN_UP:
+                if attempt.is_not_http:
+                    raise httpcore.RemoteProtocolError(f"it begins with {attempt.heard!r}") from None
                 if not attempt.is_stale:
                     raise
 
@@ -92,6 +94,8 @@ class AsyncPoolTransport(httpx.AsyncBaseTransport):
             try:
                 return await self._pool.handle_async_request(_request(request, attempt))
             except _GIVEN_UP:
+                if attempt.is_not_http:
+                    raise httpcore.RemoteProtocolError(f"it begins with {attempt.heard!r}") from None
                 if not attempt.is_stale:
                     raise
 

@@ -135,7 +135,7 @@ class MistralAsyncClient:
 
     async def _answer(self, call: Call[AnswerT]) -> AnswerT:
         answer = await self._send(
-            call, partial(areceived, limits=self._config.limits), Effort(self._config.host, time.monotonic)
+            call, partial(areceived, limits=self._config.limits), Effort(self._config, time.monotonic)
         )
         return cast("AnswerT", answer)
 
@@ -227,7 +227,7 @@ class AsyncChatStream(Generic[AnswerT]):
     async def _open(self) -> None:
         if self._begun or self._closed:
             return
-        self._effort = Effort(self._config.host, time.monotonic)
+        self._effort = Effort(self._config, time.monotonic)
         self._token = current_token()
         try:
             await self._send(self._begin, self._effort)
@@ -241,9 +241,9 @@ class AsyncChatStream(Generic[AnswerT]):
         if not opens_stream(self._call, response):
             return await areceived(response, self._config.limits)
         self._response = response
+        self._bytes = araw(response)
         try:
             self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
-            self._bytes = araw(response)
             self._chunks: Iterator[AnswerT] = iter(())
             self._ready.clear()
             while not self._decoder.begun and (chunk := await self._read()) is not None:

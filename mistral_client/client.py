@@ -146,7 +146,7 @@ class MistralClient:
 
     def _answer(self, call: Call[AnswerT]) -> AnswerT:
         answer = self._send(
-            call, partial(received, limits=self._config.limits), Effort(self._config.host, time.monotonic)
+            call, partial(received, limits=self._config.limits), Effort(self._config, time.monotonic)
         )
         return cast("AnswerT", answer)
 
@@ -236,7 +236,7 @@ class ChatStream(Generic[AnswerT]):
     def _open(self) -> None:
         if self._begun or self._closed:
             return
-        self._effort = Effort(self._config.host, time.monotonic)
+        self._effort = Effort(self._config, time.monotonic)
         try:
             self._send(self._begin, self._effort)
         except BaseException:
@@ -249,9 +249,9 @@ class ChatStream(Generic[AnswerT]):
         if not opens_stream(self._call, response):
             return received(response, self._config.limits)
         self._response = response
+        self._bytes = raw(response)
         try:
             self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
-            self._bytes = raw(response)
             self._chunks: Iterator[AnswerT] = iter(())
             self._ready.clear()
             while not self._decoder.begun and (chunk := self._read()) is not None:

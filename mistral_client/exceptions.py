@@ -86,6 +86,15 @@ class MistralException(Exception):
         self.text, self.finish_reason, self.usage = text, finish_reason, usage
         return self
 
+    def hide(self, secret: str) -> None:
+        """Put `***` in the place of a secret, wherever the server has sent it back."""
+        for name, value in vars(self).items():
+            if isinstance(value, str):
+                setattr(self, name, value.replace(secret, "***"))
+        if self.headers is not None:
+            self.headers = {name: value.replace(secret, "***") for name, value in self.headers.items()}
+        self.args = (self.message,)
+
     def __str__(self) -> str:
         about = [
             f"{name} {value}"
@@ -171,7 +180,10 @@ class RequestTimeout(MistralConnectionException, TimeoutError):
 
 
 class StreamInterrupted(MistralConnectionException):
-    """An event stream ended before its finish reason and `[DONE]`. `text` is what it had said until then."""
+    """An event stream ended before its finish reason and `[DONE]`. `text` is what it had said until then.
+
+    Before the answer began it is retryable.
+    """
 
     retryable = False  # what was handed out cannot be taken back
 

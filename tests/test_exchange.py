@@ -22,6 +22,7 @@ from mistral_client import (
     ServerError,
     _calls,
 )
+from mistral_client._config import resolve
 from mistral_client._exchange import Effort, Wait, exchange, opens_stream
 from mistral_client._retry import RetryBudget, RetryPolicy
 
@@ -36,6 +37,7 @@ ANSWER = {
     "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hi"}}],
     "usage": {"prompt_tokens": 1, "total_tokens": 2, "completion_tokens": 1},
 }
+CONFIG = resolve("sesame", "http://host:1")
 CHAT = _calls.chat(HELLO, "m", {})
 STREAM = _calls.chat_stream(HELLO, "m", {})
 
@@ -65,7 +67,7 @@ def run(call, outcomes, *, max_retries=2, random=lambda: 1.0, budget=None):
     """Drive an exchange; gives the steps it asked for and what it came to."""
     clock = Clock()
     steps, outcomes = [], iter(outcomes)
-    flow = exchange(call, RetryPolicy(max_retries), budget or RetryBudget(), Effort("host:1", clock), random)
+    flow = exchange(call, RetryPolicy(max_retries), budget or RetryBudget(), Effort(CONFIG, clock), random)
     step = next(flow)
     while True:
         steps.append(step)
@@ -121,7 +123,7 @@ def test_max_retries_of_one_call():
 
 
 def test_a_request_must_come_to_something():
-    flow = exchange(CHAT, RetryPolicy(), RetryBudget(), Effort("host", float), float)
+    flow = exchange(CHAT, RetryPolicy(), RetryBudget(), Effort(CONFIG, float), float)
     next(flow)
     with pytest.raises(TypeError, match="response or an exception"):
         flow.send(None)
@@ -249,6 +251,12 @@ def test_a_page_of_html_is_shown_as_a_few_words():
 
 def test_a_redirect_is_named_and_not_followed():
     assert "https://elsewhere.example/" in run(CHAT, [error(307, location="https://elsewhere.example/")])[1].message
+
+
+def test_a_key_that_the_server_sends_back_is_hidden():
+    raised = run(CHAT, [error(401, {"message": "wrong key: sesame", "code": "sesame"}, echo="Bearer sesame")])[1]
+    assert (raised.message, raised.code, raised.headers["echo"]) == ("wrong key: ***", "***", "Bearer ***")
+    assert "sesame" not in f"{raised!r} {vars(raised)} {raised.args}"
 
 
 def test_retry_after_is_on_the_error():
