@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
 
-from mistral_client import ProtocolError, ServerError, StreamInterrupted
+from mistral_client import (
+    MistralConnectionException,
+    ProtocolError,
+    RequestTimeout,
+    ServerError,
+    StreamInterrupted,
+    StreamTimeout,
+)
 from mistral_client._chunks import ChunkDecoder
 from mistral_client._sse import encode_comment, encode_event
 
@@ -37,7 +45,7 @@ def decode(*pieces):
     text = ""
     for piece in pieces:
         for chunk in decoder.feed(piece):
-            text += chunk.choices[0].delta.content or ""
+            text += "".join(choice.delta.content or "" for choice in chunk.choices)
     decoder.end()
     return text
 
@@ -96,8 +104,8 @@ ERRORS = [
 @pytest.mark.parametrize("error", ERRORS)
 def test_errors_in_mid_stream_have_the_servers_words(error):
     with pytest.raises(ServerError) as raised:
-        decode(EVENTS[0], error)
-    assert raised.value.message == "overloaded"
+        decode(*EVENTS[:2], error)
+    assert (raised.value.message, raised.value.http_status, raised.value.text) == ("overloaded", 500, "Camem")
 
 
 @pytest.mark.parametrize("data", ['{"id": "1", "choi', "null", "[]", '{"id": "1"}', "hello"])
@@ -109,6 +117,89 @@ def test_an_event_that_is_no_chunk(data):
 def test_an_endless_event_is_given_up():
     with pytest.raises(ProtocolError, match="more than"):
         decode(*[b"x" * 1024] * 1025)
+
+
+def numbered(number, content, **more):
+    return b"id: %s\n" % str(number).encode() + event({"content": content}, **more)
+
+
+OUT_OF_ORDER = {
+    "text after the end": [event({"content": "a"}), event({}, "stop"), event({"content": "b"})],
+    "two ends": [event({"content": "a"}), event({}, "stop"), event({}, "stop")],
+    "an event again": [numbered(0, "a"), numbered(1, ""), numbered(1, "")],
+    "an event too late": [numbered(7, ""), numbered(9, "a"), numbered(8, "")],
+    "a counted chunk again": [event({"content": "a"}, sequence_number=1), *[event({}, sequence_number=2)] * 2],
+    "a number that is none": [event({"content": "a"}, "stop", sequence_number="1"), event({}, "stop")],
+}
+
+
+@pytest.mark.parametrize("events", OUT_OF_ORDER.values(), ids=OUT_OF_ORDER)
+def test_what_comes_twice_or_too_late_is_an_error(events):
+    with pytest.raises(ProtocolError, match="out of order") as raised:
+        decode(*events)
+    assert raised.value.text == "a"
+
+
+@pytest.mark.parametrize("numbers", [(0, 0, 0), ("a", "b", "a"), (3, 4, 9), (5, 4, 3), ("", 1, ""), (1, "²", 2)])
+def test_numbers_that_do_not_count_mean_nothing(numbers):
+    events = [numbered(number, "ha") for number in numbers]
+    assert decode(*events, event({}, "stop"), EVENTS[-1]) == "hahaha"
+
+
+def test_what_says_nothing_may_follow_the_end():
+    usage = encode_event(json.dumps({"id": "1", "model": "m", "choices": [], "usage": USAGE}))
+    assert decode(event({"content": "a"}, "stop"), event({}), event({"content": ""}), usage, EVENTS[-1]) == "a"
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [(RequestTimeout("silent"), StreamTimeout), (MistralConnectionException("reset"), StreamInterrupted)],
+)
+def test_a_failure_below_keeps_what_had_come(failure, kind):
+    failure.__cause__ = OSError("below")
+    decoder = ChunkDecoder(STREAM, FakeResponse(headers={"a": "b"}), LIMIT)
+    list(decoder.feed(EVENTS[0]))
+    assert (decoder.begun, decoder.broken_by(failure).retryable) == (False, True)
+    list(decoder.feed(b"".join(EVENTS[1:-1])))
+    error = decoder.broken_by(failure)
+    assert type(error) is kind
+    assert (error.text, error.finish_reason, error.usage, error.retryable) == (TEXT, "stop", USAGE, False)
+    assert (error.message, error.__cause__, error.headers) == (failure.message, failure.__cause__, {"a": "b"})
+
+
+def test_an_answer_begins_with_what_it_says():
+    for delta in ({"content": "a"}, {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}):
+        decoder = ChunkDecoder(STREAM, FakeResponse(), LIMIT)
+        list(decoder.feed(EVENTS[0] + encode_comment("hm")))
+        assert not decoder.begun
+        list(decoder.feed(event(delta)))
+        assert decoder.begun
+    decoder = ChunkDecoder(STREAM, FakeResponse(), LIMIT)
+    list(decoder.feed(event({}, "error")))
+    assert decoder.begun
+
+
+def test_the_reason_and_the_text_are_of_the_first_choice():
+    decoder = ChunkDecoder(STREAM, FakeResponse(), LIMIT)
+    list(decoder.feed(event({"content": "b"}, "length", index=1) + event({"content": "a"}, "stop")))
+    error = decoder.broken_by(MistralConnectionException("reset"))
+    assert (error.text, error.finish_reason) == ("a", "stop")
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity"])
+def test_what_is_no_number_is_refused(number):
+    data = f'{{"id": "1", "model": "m", "choices": [], "cost": {number}}}'
+    with pytest.raises(ProtocolError, match="is no number in JSON"):
+        decode(encode_event(data))
+    assert decode(event({"content": "NaN, Infinity"}, "stop"), EVENTS[-1]) == "NaN, Infinity"
+
+
+def test_a_compressed_stream_is_read_and_other_codings_are_refused():
+    decoder = ChunkDecoder(STREAM, FakeResponse(headers={"content-encoding": "gzip"}), LIMIT)
+    assert len(list(decoder.feed(gzip.compress(b"".join(EVENTS))))) == 4
+    assert decoder.done
+    with pytest.raises(ProtocolError, match="'br'"):
+        ChunkDecoder(STREAM, FakeResponse(headers={"content-encoding": "br"}), LIMIT)
 
 
 def test_other_kinds_of_chunk_pass():

@@ -34,10 +34,11 @@ from mistral_client import (
     ProtocolError,
     RateLimitError,
     RequestTimeout,
+    ServerError,
     StreamInterrupted,
 )
 
-from .conftest import HELLO, chunk, chunked_head, http
+from .conftest import HELLO, SOAK, chunk, chunked_head, http
 from .test_chunks import EVENTS, TEXT
 from .test_exchange import ANSWER
 
@@ -223,6 +224,23 @@ def test_retries_end(make_client, raw_server):
     with pytest.raises(RateLimitError):
         make_client(KEY, server.url, 0).chat(HELLO, "m")
     assert len(server.requests) == 4
+
+
+def test_a_dead_server_is_left_alone_and_one_that_is_back_is_not(make_client, raw_server):
+    down, calls, proven = http(b"{}", "503 Service Unavailable"), 1000, 60 if SOAK else 0
+    server = raw_server(*[[OK, None]] * proven, [down, None])
+    client = make_client(KEY, server.url)
+    for _ in range(proven):
+        client.chat(HELLO, "m")
+    for _ in range(calls):
+        with pytest.raises(ServerError):
+            client.chat(HELLO, "m")
+    assert calls < len(server.requests) - proven <= 1.05 * calls
+    before = len(server.requests)
+    server.scripts = [[OK, None]] * (before + 1) + [[down, None], [OK, None]]
+    for _ in range(2):
+        assert client.chat(HELLO, "m").choices[0].message.content == "hi"
+    assert len(server.requests) - before == 3, "what the first answer has earned is there for the next call"
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,20 @@ def test_a_redirect_is_named_and_not_followed():
     assert "https://elsewhere.example/" in run(CHAT, [error(307, location="https://elsewhere.example/")])[1].message
 
 
+def test_without_a_key_nothing_is_hidden():
+    effort = Effort(resolve(None, "http://127.0.0.1:9"), lambda: 7.0)
+    error = effort.written_on(MistralException("no key here"))
+    assert (error.message, error.host, error.attempts, error.elapsed) == ("no key here", "127.0.0.1:9", 0, 0)
+
+
+@pytest.mark.parametrize("content", [b'{"a": NaN}', b'{"a": -Infinity}'])
+def test_what_is_no_number_is_refused(content):
+    with pytest.raises(ProtocolError, match="is no number in JSON"):
+        answer(FakeResponse(content=json.dumps(ANSWER)[:-1].encode() + b"," + content[1:]))
+    with_words = json.dumps(ANSWER).replace("hi", "NaN")
+    assert answer(FakeResponse(content=with_words.encode())).choices[0].message.content == "NaN"
+
+
 def test_a_key_that_the_server_sends_back_is_hidden():
     raised = run(CHAT, [error(401, {"message": "wrong key: sesame", "code": "sesame"}, echo="Bearer sesame")])[1]
     assert (raised.message, raised.code, raised.headers["echo"]) == ("wrong key: ***", "***", "Bearer ***")
