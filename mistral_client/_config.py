@@ -32,13 +32,14 @@ class Limits:
 class Config:
     """base_url: of the server, without `/v1` and without a slash at the end.
     local_model: None for a server elsewhere; in local mode the model's name or file, empty for the default one.
-    deadline: seconds that a call may take, unless it says otherwise.
+    max_retries, deadline: of a call that does not say otherwise; requests after the first, and seconds.
     trust_env: whether proxies and certificates are those of the environment.
     """
 
     base_url: str
     api_key: SecretStr | None = field(default=None, repr=False)
     local_model: str | None = None
+    max_retries: int = 2
     deadline: float | None = None
     limits: Limits = Limits()
     trust_env: bool = True
@@ -61,15 +62,18 @@ class Config:
 def resolve(
     api_key: str | None,
     endpoint: str | None,
+    max_retries: int = 2,
     deadline: float | None = None,
     limits: Limits | None = None,
     trust_env: bool = True,
 ) -> Config:
     """Raises `ConfigurationError` with what is wrong and what to do; it never shows the key."""
+    if max_retries < 0:
+        raise ConfigurationError(f"max_retries: {max_retries!r} is less than 0")
     if deadline is not None and not deadline > 0:
         raise ConfigurationError(f"deadline: {deadline!r} is not a number of seconds above 0")
     base_url, local_model = _server(endpoint or os.environ.get("MISTRAL_ENDPOINT") or ENDPOINT)
-    config = Config(base_url, None, local_model, deadline, limits or Limits(), trust_env)
+    config = Config(base_url, None, local_model, max_retries, deadline, limits or Limits(), trust_env)
     if local_model is not None:
         # The local server asks for no key, so none is looked for, and none that a script carries is used.
         return config

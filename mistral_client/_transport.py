@@ -59,6 +59,15 @@ def local_server() -> _LocalServer:
         ) from error
 
 
+def checked(timeout: float | httpx.Timeout) -> httpx.Timeout:
+    """Raises `ConfigurationError` for what is no length of time."""
+    timeouts = httpx.Timeout(timeout)
+    for seconds in timeouts.as_dict().values():
+        if seconds is not None and not seconds > 0:
+            raise ConfigurationError(f"timeout: {seconds!r} is not a number of seconds above 0")
+    return timeouts
+
+
 def build_request(
     client: httpx.Client | httpx.AsyncClient, config: Config, call: Call[AnswerT], step: Request
 ) -> httpx.Request:

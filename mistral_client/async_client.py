@@ -25,7 +25,7 @@ from ._config import Config, Limits, resolve
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._pool import AsyncPoolTransport
 from ._retry import RetryBudget, RetryPolicy
-from ._transport import FAILURES, build_request, failure, local_server, log, restart
+from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
 from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
@@ -59,13 +59,13 @@ class MistralAsyncClient:
         http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._config = resolve(api_key, endpoint, deadline, limits, trust_env)
+        self._config = resolve(api_key, endpoint, max_retries, deadline, limits, trust_env)
         self._policy = RetryPolicy(max_retries)
         self._budget = RetryBudget()
         self._given = http_client
         if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().async_transport(self._config.local_model)
-        self._timeout = timeout
+        self._timeout = checked(timeout)
         self._transport = transport
         self._max_connections = max_concurrent_requests
         # Connections belong to an event loop and end with it, so each loop has a client of its own.

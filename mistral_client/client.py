@@ -23,7 +23,7 @@ from ._config import Config, Limits, resolve
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._pool import PoolTransport
 from ._retry import RetryBudget, RetryPolicy
-from ._transport import FAILURES, build_request, failure, local_server, log, restart
+from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
 from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
@@ -66,13 +66,13 @@ class MistralClient:
         http_client: httpx.Client | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._config = resolve(api_key, endpoint, deadline, limits, trust_env)
+        self._config = resolve(api_key, endpoint, max_retries, deadline, limits, trust_env)
         self._policy = RetryPolicy(max_retries)
         self._budget = RetryBudget()
         self._given = http_client
         if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().sync_transport(self._config.local_model)
-        self._timeout = timeout
+        self._timeout = checked(timeout)
         self._transport = transport
         # A forked process must not write on its parent's connections, so each process has a client of its own.
         self._clients: dict[int, httpx.Client] = {}
@@ -145,9 +145,7 @@ class MistralClient:
         return self._clients[process]
 
     def _answer(self, call: Call[AnswerT]) -> AnswerT:
-        answer = self._send(
-            call, partial(received, limits=self._config.limits), Effort(self._config, time.monotonic)
-        )
+        answer = self._send(call, partial(received, limits=self._config.limits), Effort(self._config, time.monotonic))
         return cast("AnswerT", answer)
 
     def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:

@@ -254,8 +254,9 @@ def test_a_broken_connection_is_tried_again(make_client, raw_server, script):
 
 def test_what_is_not_http(make_client, raw_server):
     server = raw_server([b"SSH-2.0-OpenSSH_9.6\r\n"])
-    with pytest.raises(MistralConnectionException, match="broke"):
-        make_client(KEY, server.url, 0).chat(HELLO, "m")
+    with pytest.raises(ProtocolError, match="is not HTTP: it begins with b'SSH-2.0"):
+        make_client(KEY, server.url).chat(HELLO, "m")
+    assert len(server.requests) == 1
 
 
 def test_nobody_listens(make_client):
@@ -445,9 +446,14 @@ def test_a_client_is_not_copied(kind, copied):
 
 @pytest.mark.parametrize("kind", [MistralClient, MistralAsyncClient])
 def test_wrong_construction_fails_at_once(kind):
-    for arguments in ((), ("key\n",), (KEY, "no url"), ("",)):
+    for arguments in ((), ("key\n",), (KEY, "no url"), ("",), (KEY, None, -1), (KEY, None, 2, 0), (KEY, None, 2, -1.0)):
         with pytest.raises(ConfigurationError):
             kind(*arguments)
+    for timeout in (httpx.Timeout(5, read=0), float("nan")):
+        with pytest.raises(ConfigurationError, match="timeout: "):
+            kind(KEY, timeout=timeout)
+    with pytest.raises(ConfigurationError, match="deadline: 0 is"):
+        kind(KEY, deadline=0)
 
 
 @pytest.mark.parametrize("kind", [MistralClient, MistralAsyncClient])
