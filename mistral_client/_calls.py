@@ -177,7 +177,10 @@ def _with_options(call: Call[AnswerT], options: CallOptions) -> Call[AnswerT]:
     max_retries = options.get("max_retries")
     if max_retries is not None and max_retries < 0:
         raise ArgumentError(f"max_retries: {max_retries!r} is less than 0")
-    headers = options.get("extra_headers") or {}
+    headers: Mapping[Any, Any] = options.get("extra_headers") or {}
+    for name, value in headers.items():
+        if not all(isinstance(part, str) and part.isascii() and part.isprintable() for part in (name, value)):
+            raise ArgumentError(f"extra_headers: {name!r} cannot be sent, only printable ASCII text can")
     return replace(call, timeout=timeout, deadline=deadline, max_retries=max_retries, headers=headers)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -44,6 +45,9 @@ class Config:
     limits: Limits = Limits()
     trust_env: bool = True
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Config holds the key, and is not pickled")
+
     @property
     def host(self) -> str:
         """Name and port of the server, for a person."""
@@ -56,11 +60,16 @@ class Config:
         try:
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
-            return host == "localhost"
+            return host.rstrip(".") == "localhost" or host.rstrip(".").endswith(".localhost")
+
+
+def secret(value: str | None) -> SecretStr | None:
+    """A key as it is given, before anything can fail: tracebacks with local variables must not show it."""
+    return None if value is None else SecretStr(value)
 
 
 def resolve(
-    api_key: str | None,
+    api_key: SecretStr | None,
     endpoint: str | None,
     max_retries: int = 2,
     deadline: float | None = None,
@@ -78,10 +87,11 @@ def resolve(
         # The local server asks for no key, so none is looked for, and none that a script carries is used.
         return config
     if api_key is None:
-        api_key = os.environ.get("MISTRAL_API_KEY")
+        api_key = secret(os.environ.get("MISTRAL_API_KEY"))
     if api_key is None and config.is_loopback:
         return config
-    return replace(config, api_key=_secret(api_key, base_url))
+    _check_key(api_key, base_url)
+    return replace(config, api_key=api_key)
 
 
 def _server(endpoint: str) -> tuple[str, str | None]:
@@ -99,28 +109,29 @@ def _base_url(endpoint: str) -> str:
         url = urlsplit(endpoint)
         host, _ = url.hostname, url.port
     except ValueError:
-        raise ConfigurationError(f"the endpoint is no URL such as {ENDPOINT!r}") from None
+        host = None  # the error's own words may show a password
+    if host is None:
+        raise ConfigurationError(f"the endpoint is neither 'local', 'local:MODEL' nor a URL such as {ENDPOINT!r}")
     if "@" in endpoint:
         raise ConfigurationError("the endpoint holds a user name or password; give the key as api_key instead")
-    if url.scheme not in {"http", "https"} or not host or url.query or url.fragment:
-        raise ConfigurationError(
-            f"endpoint {endpoint!r} is neither 'local', 'local:MODEL' nor a URL such as {ENDPOINT!r}"
-        )
+    if url.scheme not in {"http", "https"} or url.query or url.fragment:
+        raise ConfigurationError(f"the endpoint is not as simple a URL as {ENDPOINT!r}: no query, http or https")
     if any(c.isspace() or not c.isprintable() for c in endpoint):
         raise ConfigurationError("the endpoint holds white space or control characters")
     return endpoint.rstrip("/").removesuffix("/v1").rstrip("/")
 
 
-def _secret(api_key: str | None, base_url: str) -> SecretStr:
-    if not api_key:
+def _check_key(api_key: SecretStr | None, base_url: str) -> None:
+    if api_key is None or not api_key.get_secret_value():
         what = "there is no API key" if api_key is None else "the API key is empty"
         raise ConfigurationError(
             f"{what} for {base_url}: pass api_key=..., set MISTRAL_API_KEY, "
             "or use endpoint='local' (MISTRAL_ENDPOINT=local), which needs none"
         )
-    if not all("!" <= c <= "~" for c in api_key):
+    if not isinstance(api_key.get_secret_value(), str):
+        raise ConfigurationError("the API key is no str")
+    if not all("!" <= c <= "~" for c in api_key.get_secret_value()):
         raise ConfigurationError(
             "the API key holds a character that no key has (white space, a newline or a non-ASCII letter); "
             "was it read from a file without strip()?"
         )
-    return SecretStr(api_key)

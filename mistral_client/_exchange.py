@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, replace
-from typing import NoReturn, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn, Protocol, TypeVar
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import from_json
 
 from ._calls import AnswerT, Call, Request, validation_message
 from ._config import Config
 from ._error_body import api_error, is_error_body, request_id
 from ._retry import RetryBudget, RetryPolicy
-from .exceptions import MistralException, ProtocolError
+from .exceptions import MistralException, ProtocolError, masked
 
 ErrorT = TypeVar("ErrorT", bound=MistralException)
 
@@ -40,8 +40,8 @@ class Received:
     """A response that was read to its end, or as far as anybody wants to see of it."""
 
     status_code: int
-    headers: Mapping[str, str]
-    content: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,15 @@ class Effort:
     clock: seconds, monotonic.
     """
 
-    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
+    def __init__(self, config: Config, call: Call[Any], clock: Callable[[], float]) -> None:
         self.attempts = 0
         self.began = clock()
         self._config = config
         self._clock = clock
+        given = [value for name, value in call.headers.items() if name.lower() == "authorization"]
+        self._secrets = [SecretStr(value.rpartition(" ")[2]) for value in given]
+        if config.api_key is not None:
+            self._secrets.append(config.api_key)
 
     def left(self, until: float) -> float:
         """Seconds until that moment."""
@@ -75,9 +79,15 @@ class Effort:
         error.host = self._config.host
         error.attempts = self.attempts
         error.elapsed = self._clock() - self.began
-        if self._config.api_key is not None:
-            error.hide(self._config.api_key.get_secret_value())
-        return error
+        error.hide(self.masked)
+        # The frames so far hold what came, and have no more to tell than the error.
+        return error.with_traceback(None)
+
+    def masked(self, text: str) -> str:
+        """The text without the key."""
+        for secret in self._secrets:
+            text = masked(text, secret.get_secret_value())
+        return text
 
 
 def exchange(

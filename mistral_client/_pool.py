@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
+import certifi
 import httpcore
 import httpx
 
@@ -187,11 +188,16 @@ def _options(config: Config, max_connections: int) -> dict[str, Any]:
     Raises `ConfigurationError` for what the environment says of proxies and certificates.
     """
     secure = config.base_url.startswith("https:")
+    wrong = None
     try:
         proxy = _proxy(config) if config.trust_env else None
         context = _ssl_context(*_certificates(config.trust_env)) if secure else None
-    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        raise ConfigurationError(f"the environment's proxies or certificates cannot be used: {error}") from error
+    except httpx.InvalidURL:
+        wrong = "a proxy is no URL"  # the error's own words may show its password
+    except (ValueError, ImportError, OSError) as error:
+        wrong = str(error)
+    if wrong is not None:
+        raise ConfigurationError(f"the environment's proxies or certificates cannot be used: {wrong}")
     return {
         "ssl_context": context,
         "proxy": proxy,
@@ -225,10 +231,11 @@ def _certificates(trust_env: bool) -> tuple[str | None, ...]:
 @lru_cache(8)
 def _ssl_context(*environment: str | None) -> ssl.SSLContext:
     """One context for all clients that it fits: to build one takes longer than to build a client."""
-    trust_env = environment != (None,)
-    context = httpx.create_ssl_context(trust_env=trust_env)
-    if not trust_env:
-        context.keylog_filename = None  # type: ignore[assignment]  # how it is switched off
+    if environment != (None,):
+        return httpx.create_ssl_context()
+    # What httpx builds, but for the keys that Python's default context writes where SSLKEYLOGFILE says.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certifi.where())
     return context
 
 

@@ -15,7 +15,7 @@ import httpx
 from ._calls import AnswerT, Call, Request
 from ._config import Config
 from ._error_body import request_id
-from ._exchange import Response, Step
+from ._exchange import Effort, Response, Step
 from ._network import TimeLeft
 from ._version import __version__
 from .exceptions import (
@@ -129,18 +129,18 @@ def failure(error: Exception, config: Config) -> MistralException:
     return raised
 
 
-def log(step: Step, outcome: Response | MistralException | None, seconds: float) -> None:
+def log(step: Step, outcome: Response | MistralException | None, seconds: float, effort: Effort) -> None:
     """One line for one attempt, on the logger `mistral_client` at DEBUG. No key, no prompt and no answer is in it."""
     if not isinstance(step, Request) or not logger.isEnabledFor(logging.DEBUG):
         return
     if isinstance(outcome, MistralException):
         # The words of an error may be the server's, and those may be the prompt.
-        kind, status, named = type(outcome).__name__, outcome.http_status, outcome.request_id
+        kind, status, named = type(outcome).__name__, outcome.http_status, effort.masked(str(outcome.request_id))
         logger.debug(
             "%s %s: %s after %.3f s, status %s, request id %s", step.method, step.path, kind, seconds, status, named
         )
     elif outcome is not None:
-        status, named = outcome.status_code, request_id(outcome.headers)
+        status, named = outcome.status_code, effort.masked(str(request_id(outcome.headers)))
         logger.debug("%s %s: %d after %.3f s, request id %s", step.method, step.path, status, seconds, named)
 
 

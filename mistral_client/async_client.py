@@ -21,7 +21,7 @@ from . import _calls
 from ._body import araw, areceived, close_soon, run_out
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, Messages
 from ._chunks import ChunkDecoder
-from ._config import Config, Limits, resolve
+from ._config import Config, Limits, resolve, secret
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._pool import AsyncPoolTransport
 from ._retry import RetryBudget, RetryPolicy
@@ -59,7 +59,9 @@ class MistralAsyncClient:
         http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._config = resolve(api_key, endpoint, max_retries, deadline, limits, trust_env)
+        key = secret(api_key)
+        del api_key
+        self._config = resolve(key, endpoint, max_retries, deadline, limits, trust_env)
         self._policy = RetryPolicy(max_retries)
         self._budget = RetryBudget()
         self._given = http_client
@@ -121,7 +123,8 @@ class MistralAsyncClient:
         )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(endpoint={self._config.base_url!r})"
+        config = vars(self).get("_config")  # none yet in a traceback of its construction
+        return f"{type(self).__name__}(endpoint={config and config.base_url!r})"
 
     def _http(self) -> httpx.AsyncClient:
         """The httpx client of the event loop that runs."""
@@ -135,7 +138,7 @@ class MistralAsyncClient:
 
     async def _answer(self, call: Call[AnswerT]) -> AnswerT:
         answer = await self._send(
-            call, partial(areceived, limits=self._config.limits), Effort(self._config, time.monotonic)
+            call, partial(areceived, limits=self._config.limits), Effort(self._config, call, time.monotonic)
         )
         return cast("AnswerT", answer)
 
@@ -152,7 +155,7 @@ class MistralAsyncClient:
                 return cast("AnswerT | None", finished.value)
             started = time.monotonic()
             outcome = await self._perform(call, step, receive)
-            log(step, outcome, time.monotonic() - started)
+            log(step, outcome, time.monotonic() - started, effort)
 
     async def _perform(self, call: Call[AnswerT], step: Step, receive: _Receive) -> Response | MistralException | None:
         if isinstance(step, Wait):
@@ -213,6 +216,9 @@ class AsyncChatStream(Generic[AnswerT]):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} holds a connection, and is not copied")
+
     def __del__(self) -> None:
         if not self._closed:
             if self._response is not None:
@@ -227,7 +233,7 @@ class AsyncChatStream(Generic[AnswerT]):
     async def _open(self) -> None:
         if self._begun or self._closed:
             return
-        self._effort = Effort(self._config, time.monotonic)
+        self._effort = Effort(self._config, self._call, time.monotonic)
         self._token = current_token()
         try:
             await self._send(self._begin, self._effort)

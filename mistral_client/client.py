@@ -19,7 +19,7 @@ from . import _calls
 from ._body import hangup, raw, received
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, Messages
 from ._chunks import ChunkDecoder
-from ._config import Config, Limits, resolve
+from ._config import Config, Limits, resolve, secret
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._pool import PoolTransport
 from ._retry import RetryBudget, RetryPolicy
@@ -66,7 +66,9 @@ class MistralClient:
         http_client: httpx.Client | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._config = resolve(api_key, endpoint, max_retries, deadline, limits, trust_env)
+        key = secret(api_key)
+        del api_key
+        self._config = resolve(key, endpoint, max_retries, deadline, limits, trust_env)
         self._policy = RetryPolicy(max_retries)
         self._budget = RetryBudget()
         self._given = http_client
@@ -129,7 +131,8 @@ class MistralClient:
         )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(endpoint={self._config.base_url!r})"
+        config = vars(self).get("_config")  # none yet in a traceback of its construction
+        return f"{type(self).__name__}(endpoint={config and config.base_url!r})"
 
     def _http(self) -> httpx.Client:
         """The httpx client of this process."""
@@ -145,7 +148,9 @@ class MistralClient:
         return self._clients[process]
 
     def _answer(self, call: Call[AnswerT]) -> AnswerT:
-        answer = self._send(call, partial(received, limits=self._config.limits), Effort(self._config, time.monotonic))
+        answer = self._send(
+            call, partial(received, limits=self._config.limits), Effort(self._config, call, time.monotonic)
+        )
         return cast("AnswerT", answer)
 
     def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
@@ -161,7 +166,7 @@ class MistralClient:
                 return cast("AnswerT | None", finished.value)
             started = time.monotonic()
             outcome = self._perform(call, step, receive)
-            log(step, outcome, time.monotonic() - started)
+            log(step, outcome, time.monotonic() - started, effort)
 
     def _perform(self, call: Call[AnswerT], step: Step, receive: _Receive) -> Response | MistralException | None:
         if isinstance(step, Wait):
@@ -221,6 +226,9 @@ class ChatStream(Generic[AnswerT]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} holds a connection, and is not copied")
+
     def __del__(self) -> None:
         if not self._closed:
             self.close()
@@ -234,7 +242,7 @@ class ChatStream(Generic[AnswerT]):
     def _open(self) -> None:
         if self._begun or self._closed:
             return
-        self._effort = Effort(self._config, time.monotonic)
+        self._effort = Effort(self._config, self._call, time.monotonic)
         try:
             self._send(self._begin, self._effort)
         except BaseException:

@@ -27,7 +27,7 @@ Errors hold plain values and no live request or response, so they pickle and kee
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 
@@ -86,13 +86,13 @@ class MistralException(Exception):
         self.text, self.finish_reason, self.usage = text, finish_reason, usage
         return self
 
-    def hide(self, secret: str) -> None:
-        """Put `***` in the place of a secret, wherever the server has sent it back."""
+    def hide(self, masked: Callable[[str], str]) -> None:
+        """Mask what the server has said; not `text`, which is an answer."""
         for name, value in vars(self).items():
-            if isinstance(value, str):
-                setattr(self, name, value.replace(secret, "***"))
+            if isinstance(value, str) and name != "text":
+                setattr(self, name, masked(value))
         if self.headers is not None:
-            self.headers = {name: value.replace(secret, "***") for name, value in self.headers.items()}
+            self.headers = {name: masked(value) for name, value in self.headers.items()}
         self.args = (self.message,)
 
     def __str__(self) -> str:
@@ -115,6 +115,21 @@ class MistralException(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would call __init__ with `args` alone; rebuilding from the attributes keeps all of them.
         return _rebuild, (type(self), self.args), self.__dict__
+
+
+def masked(text: str, secret: str) -> str:
+    """The text with `***` in the place of the secret, or of as much of its beginning as a cut has left."""
+    head, *rests = text.split(secret[:_TELLING])
+    tail = secret[_TELLING:]
+    return head + "".join("***" + rest[_alike(rest, tail) :] for rest in rests)
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+_TELLING = 8  # characters; fewer of a secret say little, and are found in other words
 
 
 def _rebuild(kind: type[MistralException], args: tuple[Any, ...]) -> MistralException:

@@ -254,7 +254,7 @@ def test_a_broken_connection_is_tried_again(make_client, raw_server, script):
 
 def test_what_is_not_http(make_client, raw_server):
     server = raw_server([b"SSH-2.0-OpenSSH_9.6\r\n"])
-    with pytest.raises(ProtocolError, match="is not HTTP: it begins with b'SSH-2.0"):
+    with pytest.raises(ProtocolError, match=r"is not HTTP: it begins with b'SSH-2\.0"):
         make_client(KEY, server.url).chat(HELLO, "m")
     assert len(server.requests) == 1
 

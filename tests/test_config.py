@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 
 from mistral_client import ConfigurationError
-from mistral_client._config import resolve
+from mistral_client._config import resolve as resolved
+from mistral_client._config import secret
+
+
+def resolve(key, endpoint):
+    return resolved(secret(key), endpoint)
+
 
 KEY = "abcDEF123-_."
 

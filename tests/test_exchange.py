@@ -22,7 +22,7 @@ from mistral_client import (
     ServerError,
     _calls,
 )
-from mistral_client._config import resolve
+from mistral_client._config import resolve, secret
 from mistral_client._exchange import Effort, Wait, exchange, opens_stream
 from mistral_client._retry import RetryBudget, RetryPolicy
 
@@ -37,7 +37,7 @@ ANSWER = {
     "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hi"}}],
     "usage": {"prompt_tokens": 1, "total_tokens": 2, "completion_tokens": 1},
 }
-CONFIG = resolve("sesame", "http://host:1")
+CONFIG = resolve(secret("sesame"), "http://host:1")
 CHAT = _calls.chat(HELLO, "m", {})
 STREAM = _calls.chat_stream(HELLO, "m", {})
 
@@ -67,7 +67,7 @@ def run(call, outcomes, *, max_retries=2, random=lambda: 1.0, budget=None):
     """Drive an exchange; gives the steps it asked for and what it came to."""
     clock = Clock()
     steps, outcomes = [], iter(outcomes)
-    flow = exchange(call, RetryPolicy(max_retries), budget or RetryBudget(), Effort(CONFIG, clock), random)
+    flow = exchange(call, RetryPolicy(max_retries), budget or RetryBudget(), Effort(CONFIG, call, clock), random)
     step = next(flow)
     while True:
         steps.append(step)
@@ -123,7 +123,7 @@ def test_max_retries_of_one_call():
 
 
 def test_a_request_must_come_to_something():
-    flow = exchange(CHAT, RetryPolicy(), RetryBudget(), Effort(CONFIG, float), float)
+    flow = exchange(CHAT, RetryPolicy(), RetryBudget(), Effort(CONFIG, CHAT, float), float)
     next(flow)
     with pytest.raises(TypeError, match="response or an exception"):
         flow.send(None)
@@ -254,7 +254,7 @@ def test_a_redirect_is_named_and_not_followed():
 
 
 def test_without_a_key_nothing_is_hidden():
-    effort = Effort(resolve(None, "http://127.0.0.1:9"), lambda: 7.0)
+    effort = Effort(resolve(None, "http://127.0.0.1:9"), CHAT, lambda: 7.0)
     error = effort.written_on(MistralException("no key here"))
     assert (error.message, error.host, error.attempts, error.elapsed) == ("no key here", "127.0.0.1:9", 0, 0)
 

@@ -140,8 +140,8 @@ class Tool(Tagged, RequestModel):
 class FunctionCall(WireModel):
     """A call that the model wants made. `arguments` is JSON as text; some servers send the object itself."""
 
-    name: str
-    arguments: str | JSONObject
+    name: str = ""
+    arguments: str | JSONObject = ""
 
 
 class ToolCall(WireModel):
@@ -149,7 +149,7 @@ class ToolCall(WireModel):
 
     id: str = "null"
     type: str | None = ToolType.function
-    function: FunctionCall
+    function: FunctionCall = Field(default_factory=FunctionCall)
     index: int | None = None
 
 
@@ -305,23 +305,25 @@ class ChatCompletionRequest(RequestModel):
 # --- answers ---
 
 
-class _Choice(WireModel):
-    index: int
-    # left to right, or pydantic would take every known reason for a plain str as well
-    finish_reason: Annotated[FinishReason | str, Field(union_mode="left_to_right")] | None
+# Left to right, or pydantic would take every known reason for a plain str as well.
+_Reason = Annotated[FinishReason | str, Field(union_mode="left_to_right")]
 
 
-class ChatCompletionResponseChoice(_Choice):
+# The fields of an answer stand in the order of the wire, and so go back as they came.
+class ChatCompletionResponseChoice(WireModel):
     """One answer."""
 
+    index: int
+    finish_reason: _Reason | None
     message: ChatMessage
 
 
-class ChatCompletionResponseStreamChoice(_Choice):
+class ChatCompletionResponseStreamChoice(WireModel):
     """What a chunk adds to one answer."""
 
+    index: int
     delta: DeltaMessage
-    finish_reason: Annotated[FinishReason | str, Field(union_mode="left_to_right")] | None = None
+    finish_reason: _Reason | None = None
 
 
 class ChatCompletionResponse(WireModel):
@@ -339,8 +341,8 @@ class ChatCompletionStreamResponse(WireModel):
     """A chunk of a streamed answer. `usage` comes with the chunk that carries the finish reason."""
 
     id: str
+    object: str | None = None
+    created: int | None = None
     model: str
     choices: list[ChatCompletionResponseStreamChoice]
-    created: int | None = None
-    object: str | None = None
     usage: UsageInfo | None = None
