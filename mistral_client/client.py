@@ -69,7 +69,7 @@ class MistralClient:
         key = secret(api_key)
         del api_key
         self._config = resolve(key, endpoint, max_retries, deadline, limits, trust_env)
-        self._policy = RetryPolicy(max_retries)
+        self._policy = RetryPolicy(self._config.max_retries)
         self._budget = RetryBudget()
         self._given = http_client
         if http_client is None and transport is None and self._config.local_model is not None:

@@ -132,7 +132,7 @@ def test_error_of_the_server_is_one_line(invoke, raw_server):
 @pytest.mark.parametrize(
     ("endpoint", "message"),
     [
-        ("nonsense", "error: endpoint 'nonsense' is neither 'local', "),
+        ("nonsense", "error: the endpoint is neither 'local', "),
         ("https://example.org", "error: there is no API key for https://example.org: "),
         ("local:nowhere.gguf", "error: nowhere.gguf does not exist; "),
     ],
