@@ -471,7 +471,12 @@ def lived(flavour, make_client, raw_server, caplog, capfd):
 
     def look_around(_):
         seen.threads += [repr(thread) for thread in threading.enumerate()]
-        requests = [one for one in gc.get_objects() if isinstance(one, httpx.Request | httpx.Response)]
+        # Those of other tests may still be alive.
+        requests = [
+            one
+            for one in gc.get_objects()
+            if isinstance(one, httpx.Request | httpx.Response) and str(one.url).startswith(server.url)
+        ]
         seen.requests_alive += [f"{one} {one!r} {one.headers!r} {one.headers}" for one in requests]
         seen.tasks += [repr(task) for task in gc.get_objects() if isinstance(task, asyncio.Task)]
 
