@@ -12,9 +12,11 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self, cast
 
+import anyio
 import httpcore
 from httpcore import SOCKET_OPTION
 
@@ -111,21 +113,41 @@ class Attempt:
 
 
 class Stream(httpcore.NetworkStream):
-    """A connection whose waits take what their attempt has left."""
+    """A connection whose waits take what their attempt has left.
 
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
+    first: the attempt that it was made for.
+    """
+
+    def __init__(self, stream: httpcore.NetworkStream, first: Attempt) -> None:
         self._stream = stream
+        self._first = first
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if timeout is None:
+            with self._handshake():
+                return self._stream.read(max_bytes, self._first.connect())
         attempt = Attempt.of(timeout)
         data = self._stream.read(max_bytes, attempt.read())
         attempt.heard = attempt.heard or data[:_SHOWN]
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if timeout is None:
+            with self._handshake():
+                return self._stream.write(buffer, self._first.connect())
         # In pieces, or a peer that takes a byte now and then would start the socket's own clock again and again.
         for start in range(0, len(buffer), _PIECE):
             self._stream.write(buffer[start : start + _PIECE], Attempt.of(timeout).write())
+        return None
+
+    @contextmanager
+    def _handshake(self) -> Iterator[None]:
+        """Of a SOCKS proxy, which httpcore gives no timeout and, if it fails, does not close."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         self._stream.close()
@@ -133,7 +155,8 @@ class Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return Stream(self._stream.start_tls(ssl_context, server_hostname, Attempt.of(timeout).connect()))
+        left = Attempt.of(timeout).connect()
+        return Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._first)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
@@ -142,17 +165,33 @@ class Stream(httpcore.NetworkStream):
 class AsyncStream(httpcore.AsyncNetworkStream):
     """The same, asynchronously."""
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+    def __init__(self, stream: httpcore.AsyncNetworkStream, first: Attempt) -> None:
         self._stream = stream
+        self._first = first
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if timeout is None:
+            async with self._handshake():
+                return await self._stream.read(max_bytes, self._first.connect())
         attempt = Attempt.of(timeout)
         data = await self._stream.read(max_bytes, attempt.read())
         attempt.heard = attempt.heard or data[:_SHOWN]
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._stream.write(buffer, Attempt.of(timeout).write())
+        if timeout is None:
+            async with self._handshake():
+                return await self._stream.write(buffer, self._first.connect())
+        return await self._stream.write(buffer, Attempt.of(timeout).write())
+
+    @asynccontextmanager
+    async def _handshake(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self.aclose()
+            raise
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -160,7 +199,8 @@ class AsyncStream(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        return AsyncStream(await self._stream.start_tls(ssl_context, server_hostname, Attempt.of(timeout).connect()))
+        left = Attempt.of(timeout).connect()
+        return AsyncStream(await self._stream.start_tls(ssl_context, server_hostname, left), self._first)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
@@ -184,9 +224,8 @@ class Backend(httpcore.NetworkBackend):
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in _addresses(host, port, attempt):
             try:
-                return Stream(
-                    self._backend.connect_tcp(address, port, attempt.connect(), local_address, socket_options)
-                )
+                left = attempt.connect()
+                return Stream(self._backend.connect_tcp(address, port, left, local_address, socket_options), attempt)
             except httpcore.ConnectError as error:
                 failure = error
         raise failure
@@ -206,8 +245,9 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        seconds = Attempt.of(timeout).connect()
-        return AsyncStream(await self._backend.connect_tcp(host, port, seconds, local_address, socket_options))
+        attempt = Attempt.of(timeout)
+        left = attempt.connect()
+        return AsyncStream(await self._backend.connect_tcp(host, port, left, local_address, socket_options), attempt)
 
 
 def _addresses(host: str, port: int, attempt: Attempt) -> Iterable[str]:

@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import socket
+import socketserver
 import struct
 import sys
 import threading
@@ -390,11 +391,50 @@ def test_a_proxy_is_asked_about_the_world(make_client, raw_server, monkeypatch):
     assert proxy.requests[0].startswith(b"POST http://api.example/v1/chat/completions HTTP/1.1")
 
 
+class SocksProxy(socketserver.ThreadingTCPServer):
+    """Speaks https://www.rfc-editor.org/rfc/rfc1928 and then plays the server itself; or falls silent before that."""
+
+    daemon_threads = True
+    silent = False
+
+    class Connection(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.recv(100)
+            self.request.sendall(b"\x05\x00")
+            self.server.asked = self.request.recv(100)
+            if self.server.silent:
+                self.request.recv(1)
+                return
+            self.request.sendall(b"\x05\x00\x00\x01" + bytes(6))
+            self.request.recv(65536)
+            self.request.sendall(OK)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_socks_proxy(make_client, monkeypatch, silent):
+    with SocksProxy(("127.0.0.1", 0), SocksProxy.Connection) as proxy:
+        proxy.silent = silent
+        proxy.asked = b""
+        thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{proxy.server_address[1]}")
+        client = make_client(KEY, "http://api.example", 0)
+        if silent:
+            with pytest.raises(RequestTimeout):
+                client.chat(HELLO, "m", timeout=0.2)
+        else:
+            assert client.chat(HELLO, "m").choices[0].message.content == "hi"
+        proxy.shutdown()
+        thread.join()
+    assert b"api.example" in proxy.asked
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("HTTPS_PROXY", "nonsense://proxy"), ("HTTPS_PROXY", "socks5://proxy"), ("SSL_CERT_FILE", "/nowhere/at/all.pem")],
 )
 def test_an_environment_that_cannot_be_used(make_client, monkeypatch, name, value):
+    monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match="proxies or certificates"):
         make_client(KEY, "https://api.example").chat(HELLO, "m")

@@ -781,6 +781,7 @@ PROXIES = {
 
 def refused_proxy(monkeypatch, proxy):
     monkeypatch.setenv("HTTPS_PROXY", proxy)
+    monkeypatch.setitem(sys.modules, "socksio", None)
     with MistralClient("key", "https://api.example") as client, pytest.raises(ConfigurationError) as raised:
         client.chat(HELLO, "m")
     return raised.value
