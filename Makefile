@@ -20,7 +20,15 @@ lint: .venv/dev
 # The long loops whole, and times held to what is promised. About half an hour, on a machine with nothing else to do.
 soak: .venv/dev
 	MISTRAL_SOAK=1 $(BIN)/pytest tests/faults tests/test_clients.py tests/test_cuts.py tests/test_deadlines.py \
-		tests/test_life_cycle.py tests/test_secrets.py tests/test_sse.py
+		tests/test_life_cycle.py tests/test_memory.py tests/test_secrets.py tests/test_sse.py
+
+# How fast events are read.
+bench: .venv/dev
+	$(BIN)/python -m tests.bench.sse
+
+# Every change of one word in four of the stages: do the tests notice? Some minutes.
+mutation: .venv/dev
+	$(BIN)/python -m tests.mutation
 
 format: .venv/dev
 	$(BIN)/ruff check --fix

@@ -45,10 +45,10 @@ class EventDecoder:
         self.retry: int | None = None
         self._limit = limit
         self._held = 0
-        self._line: list[bytes] = []
+        self._line = bytearray()
         self._after_cr = False
         self._at_start = True
-        self._data: list[bytes] = []
+        self._data: bytes | bytearray = b""
         self._type = b""
         self._id: bytes | None = None
 
@@ -74,11 +74,11 @@ class EventDecoder:
             line = piece.rstrip(b"\r\n")
             self._hold(len(line))
             if len(line) == len(piece):
-                self._line.append(piece)
+                self._line += piece
                 return
             if self._line:
-                self._line.append(line)
-                line = b"".join(self._line)
+                self._line += line
+                line = bytes(self._line)
                 self._line.clear()
             if self._at_start:
                 self._at_start = False
@@ -94,27 +94,34 @@ class EventDecoder:
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
-            self._data.append(value)
+            # One line is an event's usual length; more of them are gathered in place.
+            if not self._data:
+                self._data = value + b"\n"
+            else:
+                if isinstance(self._data, bytes):
+                    self._data = bytearray(self._data)
+                self._data += value
+                self._data += b"\n"
             return
-        # Comments and fields that hold nothing back do not count towards an event's size.
-        self._held -= len(line)
         if field == b"event":
             self._type = value
         elif field == b"id" and b"\0" not in value:
             self._id = value
-        elif field == b"retry" and value.isdigit() and len(value) < 16:
-            self.retry = int(value)
+        else:
+            # Comments and the like hold nothing back, and do not count towards an event's size.
+            self._held -= len(line)
+            if field == b"retry" and value.isdigit() and len(value) < 16:
+                self.retry = int(value)
 
     def _dispatch(self) -> Event | None:
         lines, kind, given = self._data, self._type, None
-        self._held, self._data, self._type = 0, [], b""
+        self._held, self._data, self._type = 0, b"", b""
         if self._id is not None:
             self.last_event_id = given = self._id.decode("utf-8", "replace")
             self._id = None
         if not lines:
             return None
-        data = lines[0] if len(lines) == 1 else b"\n".join(lines)
-        return Event(data.decode("utf-8", "replace"), kind.decode("utf-8", "replace") or "message", given)
+        return Event(lines.decode("utf-8", "replace")[:-1], kind.decode("utf-8", "replace") or "message", given)
 
 
 def encode_event(data: str, type: str = "") -> bytes:

@@ -135,7 +135,7 @@ OUT_OF_ORDER = {
 
 @pytest.mark.parametrize("events", OUT_OF_ORDER.values(), ids=OUT_OF_ORDER)
 def test_what_comes_twice_or_too_late_is_an_error(events):
-    with pytest.raises(ProtocolError, match="out of order") as raised:
+    with pytest.raises(ProtocolError, match=r"out of order: (choice 0 goes on|event \d came after event \d)") as raised:
         decode(*events)
     assert raised.value.text == "a"
 
@@ -165,6 +165,26 @@ def test_a_failure_below_keeps_what_had_come(failure, kind):
     assert type(error) is kind
     assert (error.text, error.finish_reason, error.usage, error.retryable) == (TEXT, "stop", USAGE, False)
     assert (error.message, error.__cause__, error.headers) == (failure.message, failure.__cause__, {"a": "b"})
+
+
+def test_interruptions_say_why():
+    decoder = ChunkDecoder(STREAM, FakeResponse(), LIMIT)
+    assert (decoder.begun, decoder.done) == (False, False)
+    with pytest.raises(StreamInterrupted) as raised:
+        decoder.end()
+    assert (raised.value.message, raised.value.http_status) == ("the event stream ended before [DONE]", 200)
+    with pytest.raises(StreamInterrupted) as raised:
+        decode(EVENTS[-1])
+    assert raised.value.message == "the event stream is done, but the answer has no finish reason"
+
+
+def test_choices_go_on_beside_one_that_has_finished():
+    both = [{"index": 0, "delta": {}}, {"index": 1, "delta": {"content": "b"}, "finish_reason": "length"}]
+    more = encode_event(json.dumps({"id": "1", "model": "m", "choices": both}))
+    decoder = ChunkDecoder(STREAM, FakeResponse(), LIMIT)
+    list(decoder.feed(event({"content": "a"}, "stop") + event({"content": "b"}, index=1) + more + EVENTS[-1]))
+    assert decoder.done
+    assert decoder.broken_by(MistralConnectionException("reset")).finish_reason == "stop"
 
 
 def test_an_answer_begins_with_what_it_says():

@@ -267,6 +267,42 @@ def test_what_is_no_number_is_refused(content):
     assert answer(FakeResponse(content=with_words.encode())).choices[0].message.content == "NaN"
 
 
+def test_a_key_that_is_given_with_the_call_is_hidden_as_well():
+    call = _calls.chat(HELLO, "m", {"extra_headers": {"authorization": "Bearer of open-sesame", "x-team": "cheese"}})
+    raised = run(call, [error(401, {"message": "open-sesame by cheese"})])[1]
+    assert raised.message == "*** by cheese"
+
+
+def test_the_idempotency_key_is_made_of_both_throws():
+    throws = iter([0.5, 0.25, 1.0, 1.0])
+    step = run(CHAT, [FakeResponse()], random=lambda: next(throws))[0][0]
+    assert step.headers["Idempotency-Key"] == "10000000000000" + "08000000000000"
+
+
+def test_what_is_not_as_promised_is_told_in_full():
+    page = "caf\u00e9 ".encode("latin-1") * 99
+    for call, media_type, wanted, got in (
+        (CHAT, "text/html; charset=utf-8", "application/json", "text/html"),
+        (STREAM, "", "text/event-stream", "no content type"),
+    ):
+        headers = {"content-type": media_type, "x-request-id": "abc"}
+        raised = run(call, [FakeResponse(200, page, headers)])[1]
+        shown = " ".join(["caf\ufffd"] * 99)[:200]
+        said = f"expected {wanted}, got {got}: {shown!r} (does the endpoint point at the API?)"
+        assert (raised.message, raised.http_status, raised.headers, raised.request_id) == (said, 200, headers, "abc")
+
+
+@pytest.mark.parametrize("status", [199, 300])
+def test_only_statuses_of_success_are_successes(status):
+    assert run(CHAT, [FakeResponse(status)])[1].http_status == status
+
+
+def test_an_answer_that_is_none_is_told_with_its_name():
+    with pytest.raises(ProtocolError) as raised:
+        answer(FakeResponse(content=b"{}"))
+    assert raised.value.message.startswith("an answer that is none: id: Field required; ")
+
+
 def test_a_key_that_the_server_sends_back_is_hidden():
     raised = run(CHAT, [error(401, {"message": "wrong key: sesame", "code": "sesame"}, echo="Bearer sesame")])[1]
     assert (raised.message, raised.code, raised.headers["echo"]) == ("wrong key: ***", "***", "Bearer ***")
