@@ -9,7 +9,6 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from .exceptions import MistralException
@@ -85,7 +84,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return float(value) or None
     try:
         until, since = (parsedate_to_datetime(date) for date in (value, headers.get("date", "")))
-        seconds = (until.astimezone(UTC) - since.astimezone(UTC)).total_seconds()
-    except (ValueError, OverflowError):
+        seconds = until.timestamp() - since.timestamp()
+    except (ValueError, OverflowError, OSError):
         return None
     return seconds if seconds > 0 else None
