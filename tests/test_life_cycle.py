@@ -22,7 +22,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from mistral_client import MistralAsyncClient, MistralClient, MistralException, RequestTimeout, ServerError
+from mistral_client import MistralAsyncClient, MistralException, RequestTimeout, ServerError
 
 from .conftest import HELLO, SOAK, Blocking, chunk, chunked_head, http
 from .test_chunks import EVENTS, TEXT
@@ -91,72 +91,83 @@ def answered(response):
     return response.choices[0].message.content
 
 
-def test_threads_get_their_own_answers():
-    calls = 200 if SOAK else 20
-    wrong = []
-    with Echo(0.005) as server, MistralClient(KEY, server.url) as client:
+# Each program has a process of its own: it must end by itself, without a word and with nothing left running.
+ASK = """
+import asyncio, os, sys, threading
+from mistral_client import MistralAsyncClient, MistralClient
 
-        def ask(thread):
-            for i in range(calls):
-                name = f"{thread} {i}"
-                if answered(client.chat(asked(name), "m")) != name:
-                    wrong.append(name)
+URL, CALLS = sys.argv[1], int(sys.argv[2])
+wrong = []
 
-        threads = [threading.Thread(target=ask, args=[i]) for i in range(32)]
-        [thread.start() for thread in threads]
-        [thread.join() for thread in threads]
-    assert wrong == []
+def asked(name):
+    return [{"role": "user", "content": name}], "m"
+
+def check(name, answer):
+    if answer.choices[0].message.content != name:
+        wrong.append(name)
+
+def ask(client, who):
+    for i in range(CALLS):
+        check(f"{who} {i}", client.chat(*asked(f"{who} {i}")))
+"""
+
+THREADS = """
+with MistralClient("key", URL) as client:
+    threads = [threading.Thread(target=ask, args=[client, i]) for i in range(32)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+sys.exit(bool(wrong))
+"""
+
+LOOPS = """
+client = MistralAsyncClient("key", URL)
+
+async def one(name):
+    check(name, await client.chat(*asked(name)))
+
+async def many(loop):
+    await asyncio.gather(*[one(f"{loop} {i}") for i in range(CALLS)])
+    await client.close()
+
+for loop in range(10):
+    asyncio.run(many(loop))
+sys.exit(bool(wrong))
+"""
+
+FORKS = """
+client = MistralClient("key", URL)
+ask(client, "before")
+children = []
+for child in range(8):
+    pid = os.fork()
+    if pid == 0:
+        ask(client, f"child {child}")
+        os._exit(bool(wrong))
+    children.append(pid)
+ask(client, "parent")
+codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+client.close()
+sys.exit(bool(wrong) or any(codes))
+"""
 
 
-def test_ten_event_loops_one_after_another():
-    with Echo() as server:
-        client = MistralAsyncClient(KEY, server.url)
-
-        async def ask(name):
-            async with anyio.create_task_group() as tasks:
-                for i in range(5):
-                    tasks.start_soon(check, f"{name} {i}")
-            await client.close()
-
-        async def check(name):
-            assert answered(await client.chat(asked(name), "m")) == name
-
-        for i in range(10):
-            asyncio.run(ask(i))
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_parent_and_children_get_their_own_answers():
-    """In a process of its own, for the threads of this one must not be forked."""
-    calls = 10_000 // 9 if SOAK else 60
-    program = f"""
-        import os, sys
-        from mistral_client import MistralClient
-
-        def ask(client, who):
-            for i in range({calls}):
-                name = f"{{who}} {{i}}"
-                answer = client.chat([{{"role": "user", "content": name}}], "m").choices[0].message.content
-                if answer != name:
-                    print("asked", name, "answered", answer, file=sys.stderr)
-                    return 1
-            return 0
-
-        client = MistralClient("key", sys.argv[1])
-        ask(client, "before")
-        children = []
-        for child in range(8):
-            pid = os.fork()
-            if pid == 0:
-                os._exit(ask(client, f"child {{child}}"))
-            children.append(pid)
-        codes = [ask(client, "parent"), *(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children)]
-        client.close()
-        sys.exit(any(codes))
-    """
-    with Echo() as server:
+@pytest.mark.parametrize(
+    ("program", "calls"),
+    [
+        pytest.param(THREADS, 200 if SOAK else 20, id="32 threads"),
+        pytest.param(LOOPS, 200 if SOAK else 20, id="ten event loops"),
+        pytest.param(
+            FORKS,
+            1_000 if SOAK else 60,
+            id="a parent and eight children",
+            marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
+        ),
+    ],
+)
+def test_everybody_gets_their_own_answers(program, calls):
+    with Echo(0.005) as server:
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", textwrap.dedent(program), server.url],
+            [sys.executable, "-W", "error", "-c", ASK + program, server.url, str(calls)],
             capture_output=True,
             text=True,
             timeout=300,
@@ -280,7 +291,7 @@ def test_the_interpreter_ends_cleanly(raw_server, program):
     begin = """
         import asyncio, sys
         from contextlib import suppress
-        from mistral_client import MistralAsyncClient, MistralClient, MistralException, RequestTimeout, ServerError
+        from mistral_client import MistralAsyncClient, MistralException, RequestTimeout, ServerError
         HELLO = [{"role": "user", "content": "hello"}]
         client, aclient = MistralClient("key", sys.argv[1]), MistralAsyncClient("key", sys.argv[1])
     """
