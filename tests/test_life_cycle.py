@@ -291,7 +291,7 @@ def test_the_interpreter_ends_cleanly(raw_server, program):
     begin = """
         import asyncio, sys
         from contextlib import suppress
-        from mistral_client import MistralAsyncClient, MistralException, RequestTimeout, ServerError
+        from mistral_client import MistralAsyncClient, MistralClient, MistralException
         HELLO = [{"role": "user", "content": "hello"}]
         client, aclient = MistralClient("key", sys.argv[1]), MistralAsyncClient("key", sys.argv[1])
     """
