@@ -65,8 +65,8 @@ class Effort:
         self.began = clock()
         self._config = config
         self._clock = clock
-        given = [value for name, value in call.headers.items() if name.lower() == "authorization"]
-        self._secrets = [SecretStr(value.rpartition(" ")[2]) for value in given]
+        given = [value.rpartition(" ")[2] for name, value in call.headers.items() if name.lower() == "authorization"]
+        self._secrets = [SecretStr(value) for value in given if value]
         if config.api_key is not None:
             self._secrets.append(config.api_key)
 

@@ -273,6 +273,12 @@ def test_a_key_that_is_given_with_the_call_is_hidden_as_well():
     assert raised.message == "*** by cheese"
 
 
+def test_an_authorization_that_is_empty_hides_nothing():
+    for value in ("", "Bearer "):
+        call = _calls.chat(HELLO, "m", {"extra_headers": {"Authorization": value}})
+        assert run(call, [error(401, {"message": "who are you?"})])[1].message == "who are you?"
+
+
 def test_the_idempotency_key_is_made_of_both_throws():
     throws = iter([0.5, 0.25, 1.0, 1.0])
     step = run(CHAT, [FakeResponse()], random=lambda: next(throws))[0][0]
