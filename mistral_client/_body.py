@@ -115,8 +115,8 @@ class _Body:
 def hangup(response: httpx.Response) -> Iterator[None]:
     """Bounds the reading of a synchronous response to `LINGER` seconds, by shutting its socket down after that.
 
-    httpx fixes the read timeout of a body when its reading begins, so a server that never ends it can be left in no
-    other way.
+    A transport of the user's own fixes the read timeout of a body when its reading begins, so a server that never ends
+    it can be left in no other way.
     """
     stream = response.extensions.get("network_stream")
     connection = stream.get_extra_info("socket") if stream is not None else None

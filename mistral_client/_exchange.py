@@ -57,12 +57,14 @@ Step = Request | Wait
 class Effort:
     """What a call has taken so far: requests, and seconds of the clock since it began.
 
-    clock: seconds, monotonic.
+    clock: seconds, monotonic. until: when the call must be over, on that clock.
     """
 
     def __init__(self, config: Config, call: Call[Any], clock: Callable[[], float]) -> None:
         self.attempts = 0
-        self.began = clock()
+        self._began = clock()
+        deadline = config.deadline if call.deadline is None else call.deadline
+        self.until = math.inf if deadline is None else self._began + deadline
         self._config = config
         self._clock = clock
         given = [value.rpartition(" ")[2] for name, value in call.headers.items() if name.lower() == "authorization"]
@@ -70,15 +72,15 @@ class Effort:
         if config.api_key is not None:
             self._secrets.append(config.api_key)
 
-    def left(self, until: float) -> float:
-        """Seconds until that moment."""
-        return until - self._clock()
+    def left(self) -> float:
+        """Seconds until then."""
+        return self.until - self._clock()
 
     def written_on(self, error: ErrorT) -> ErrorT:
         """The same error, with what it took to get there, and without the key: some servers send it back."""
         error.host = self._config.host
         error.attempts = self.attempts
-        error.elapsed = self._clock() - self.began
+        error.elapsed = self._clock() - self._began
         error.hide(self.masked)
         # The frames so far hold what came, and have no more to tell than the error.
         return error.with_traceback(None)
@@ -101,8 +103,7 @@ def exchange(
     """
     if call.max_retries is not None:
         policy = replace(policy, max_retries=call.max_retries)
-    until = math.inf if call.deadline is None else effort.began + call.deadline
-    request = call.request(f"{int(random() * 2**53):014x}{int(random() * 2**53):014x}", until)
+    request = call.request(f"{int(random() * 2**53):014x}{int(random() * 2**53):014x}", effort.until)
     while True:
         effort.attempts += 1
         outcome = yield request
@@ -115,7 +116,7 @@ def exchange(
         else:
             budget.earn()
             return answer
-        delay = policy.delay(effort.attempts - 1, failure, effort.left(until), random())
+        delay = policy.delay(effort.attempts - 1, failure, effort.left(), random())
         # A server that says when to come back is not down: coming back then is free.
         if delay is None or not (failure.retry_after or budget.spend()):
             raise effort.written_on(failure)
@@ -164,11 +165,11 @@ def unexpected(response: Response, what: str) -> ProtocolError:
 def _judged(call: Call[AnswerT], outcome: Response | MistralException) -> AnswerT | None:
     if isinstance(outcome, MistralException):
         raise outcome
-    status, content = outcome.status_code, b"" if opens_stream(call, outcome) else outcome.content
-    if not 200 <= status < 300:
-        raise api_error(status, outcome.headers, content)
     if opens_stream(call, outcome):
         return None
+    status, content = outcome.status_code, outcome.content
+    if not 200 <= status < 300:
+        raise api_error(status, outcome.headers, content)
     media_type = _media_type(outcome)
     if not call.streamed and media_type.endswith(("/json", "+json")):
         return decoded(call.answer, content, outcome, status, "an answer that is none")

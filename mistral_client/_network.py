@@ -20,6 +20,9 @@ import anyio
 import httpcore
 from httpcore import SOCKET_OPTION
 
+GIVEN_UP = (httpcore.ReadError, httpcore.RemoteProtocolError)
+"""How a connection breaks that the other end had closed before the request came."""
+
 _HTTP = b"HTTP/"
 _SHOWN = 40
 _NAMES = ("connect", "read", "write")
@@ -77,18 +80,16 @@ class Attempt:
         """For httpcore, which passes them on."""
         return dict.fromkeys(_NAMES, self)
 
-    @property
-    def is_stale(self) -> bool:
-        """Whether, having failed, it met a kept connection that the server had given up.
+    def give_up_unless_stale(self, error: Exception) -> None:
+        """What one of `GIVEN_UP` means here: returns where it met a kept connection that the server had given up.
 
-        Nothing was answered, so the request was not accepted there and can be sent again.
+        Nothing was answered, so the request was not accepted there and can be sent again. Raises the error otherwise,
+        or a better one where what came cannot become a response.
         """
-        return not self.connected and not self.heard
-
-    @property
-    def is_not_http(self) -> bool:
-        """Whether what came cannot become a response."""
-        return not _HTTP.startswith(self.heard[: len(_HTTP)])
+        if not _HTTP.startswith(self.heard[: len(_HTTP)]):
+            raise httpcore.RemoteProtocolError(f"it begins with {self.heard!r}") from None
+        if self.connected or self.heard:
+            raise error
 
     def connect(self) -> float | None:
         """Seconds left to connect. Raises `httpcore.ConnectTimeout`."""

@@ -23,18 +23,15 @@ import httpcore
 import httpx
 
 from ._config import Config
-from ._network import AsyncBackend, Attempt, Backend
+from ._network import GIVEN_UP, AsyncBackend, Attempt, Backend
 from .exceptions import ConfigurationError
 
 KEPT = 30.0
 """Seconds that an idle connection is kept."""
 
-# How a connection breaks that the other end had closed before the request came.
-_GIVEN_UP = (httpcore.ReadError, httpcore.RemoteProtocolError)
-
 
 class PoolTransport(httpx.BaseTransport):
-    """The connections of a synchronous client in one process. Raises `ConfigurationError` as `options` does."""
+    """The connections of a synchronous client in one process. Raises `ConfigurationError` as `_options` does."""
 
     def __init__(self, config: Config, max_connections: int) -> None:
         self._pool = httpcore.ConnectionPool(**_options(config, max_connections), network_backend=Backend())
@@ -59,15 +56,12 @@ class PoolTransport(httpx.BaseTransport):
             attempt = Attempt(request.extensions["timeout"])
             try:
                 return self._pool.handle_request(_request(request, attempt))
-            except _GIVEN_UP:
-                if attempt.is_not_http:
-                    raise httpcore.RemoteProtocolError(f"it begins with {attempt.heard!r}") from None
-                if not attempt.is_stale:
-                    raise
+            except GIVEN_UP as error:
+                attempt.give_up_unless_stale(error)
 
 
 class AsyncPoolTransport(httpx.AsyncBaseTransport):
-    """The connections of an asynchronous client in one event loop. Raises `ConfigurationError` as `options` does."""
+    """The connections of an asynchronous client in one event loop. Raises `ConfigurationError` as `_options` does."""
 
     def __init__(self, config: Config, max_connections: int) -> None:
         self._pool = httpcore.AsyncConnectionPool(**_options(config, max_connections), network_backend=AsyncBackend())
@@ -94,11 +88,8 @@ class AsyncPoolTransport(httpx.AsyncBaseTransport):
             attempt = Attempt(request.extensions["timeout"])
             try:
                 return await self._pool.handle_async_request(_request(request, attempt))
-            except _GIVEN_UP:
-                if attempt.is_not_http:
-                    raise httpcore.RemoteProtocolError(f"it begins with {attempt.heard!r}") from None
-                if not attempt.is_stale:
-                    raise
+            except GIVEN_UP as error:
+                attempt.give_up_unless_stale(error)
 
 
 class Body(httpx.SyncByteStream):

@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from random import random
 from typing import Generic, NoReturn, Self, Unpack, cast
@@ -155,8 +154,6 @@ class MistralClient:
 
     def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
         """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
-        if call.deadline is None:
-            call = replace(call, deadline=self._config.deadline)
         steps = exchange(call, self._policy, self._budget, effort, random)
         outcome: Response | MistralException | None = None
         while True:

@@ -11,7 +11,6 @@ import pickle
 import re
 import socket
 import socketserver
-import struct
 import sys
 import threading
 import time
@@ -39,7 +38,7 @@ from mistral_client import (
     StreamInterrupted,
 )
 
-from .conftest import HELLO, SOAK, chunk, chunked_head, http
+from .conftest import HELLO, SOAK, chunk, chunked_head, http, reset
 from .test_chunks import EVENTS, TEXT
 from .test_exchange import ANSWER
 
@@ -121,11 +120,6 @@ def test_a_server_that_never_ends_after_done_does_not_hold_the_reader(make_clien
     started = time.monotonic()
     assert text_of(make_client(KEY, server.url).chat_stream(HELLO, "m")) == TEXT
     assert time.monotonic() - started < 10
-
-
-def reset(connection):
-    """Close so that the other end sees a reset and not an end."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 BEFORE_THE_FIRST_EVENT = {

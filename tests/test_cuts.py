@@ -9,9 +9,9 @@ import pytest
 from mistral_client import StreamInterrupted
 from mistral_client._sse import EventDecoder
 
-from .conftest import HELLO, SOAK, chunk, chunked_head
+from .conftest import HELLO, SOAK, chunk, chunked_head, reset
 from .test_chunks import EVENTS, TEXT, USAGE
-from .test_clients import KEY, STREAM, header, reset, text_of
+from .test_clients import KEY, STREAM, header, text_of
 
 RECORDED = b"".join(EVENTS)
 DONE = len(RECORDED) - 1  # the second of the two line ends after [DONE] completes it

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import random
 import re
 import sys
@@ -20,8 +19,9 @@ from hypothesis import strategies as st
 
 from mistral_client._sse import EventDecoder, EventTooLong, encode_comment, encode_event
 
+from .conftest import SOAK
+
 # A soak run takes some minutes: MISTRAL_SOAK=1 pytest tests/test_sse.py
-SOAK = bool(os.environ.get("MISTRAL_SOAK"))
 thoroughly = settings(max_examples=100_000 if SOAK else 500, deadline=None)
 
 CASES = json.loads((Path(__file__).parent / "data" / "sse_cases.json").read_text())["cases"]

@@ -12,12 +12,11 @@ import gzip
 import json
 import socket
 import ssl
-import struct
 import time
 import zlib
 from pathlib import Path
 
-from ..conftest import RawServer, chunk, chunked_head, http
+from ..conftest import RawServer, chunk, chunked_head, http, reset
 from ..test_chunks import EVENTS, TEXT, USAGE, event
 from ..test_exchange import ANSWER
 
@@ -61,11 +60,6 @@ def right(connection, call):
 
 
 # --- how a connection is left ---
-
-
-def reset(connection, call=""):
-    """Closed so that the other end sees a reset and not an end."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def close(connection, call=""):
