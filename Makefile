@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format soak bench mutation docs clean
+.PHONY: demo test lint format soak bench mutation docs clean compat
 
 demo: .venv/local
 	@$(BIN)/mistral-client chat --endpoint local "What is the best French cheese?"
@@ -21,6 +21,10 @@ lint: .venv/dev
 soak: .venv/dev
 	MISTRAL_SOAK=1 $(BIN)/pytest tests/faults tests/test_clients.py tests/test_cuts.py tests/test_deadlines.py \
 		tests/test_life_cycle.py tests/test_memory.py tests/test_secrets.py tests/test_sse.py
+
+# Clients of other people against the server, each in an environment of its own below .compat.
+compat: .venv/dev
+	$(BIN)/python -m tests.compat
 
 # How fast events are read.
 bench: .venv/dev

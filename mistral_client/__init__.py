@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     )
     from .models.common import UsageInfo
     from .models.embeddings import EmbeddingObject, EmbeddingRequest, EmbeddingResponse
+    from .models.fim import FIMCompletionRequest
     from .models.models import ModelCard, ModelDeleted, ModelList, ModelPermission
 
 __all__ = [
@@ -94,6 +95,7 @@ __all__ = [
     "EmbeddingObject",
     "EmbeddingRequest",
     "EmbeddingResponse",
+    "FIMCompletionRequest",
     "FileChunk",
     "FinishReason",
     "Function",
@@ -146,6 +148,7 @@ _HOMES = (
     "models.models",
     "models.embeddings",
     "models.chat_completion",
+    "models.fim",
     "_config",
     "client",
     "async_client",

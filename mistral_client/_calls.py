@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypedDict, TypeVar
+from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
@@ -23,7 +24,8 @@ from .models.chat_completion import (
     Tool,
 )
 from .models.embeddings import EmbeddingRequest, EmbeddingResponse
-from .models.models import ModelList
+from .models.fim import FIMCompletionRequest
+from .models.models import ModelCard, ModelDeleted, ModelList
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
@@ -86,6 +88,19 @@ class EmbeddingOptions(CallOptions, total=False):
     metadata: Mapping[str, Any] | None
 
 
+class FIMOptions(CallOptions, total=False):
+    """What `completion` and `completion_stream` take by keyword; `FIMCompletionRequest` says what each means."""
+
+    temperature: float | None
+    top_p: float | None
+    max_tokens: int | None
+    min_tokens: int | None
+    stop: str | list[str] | None
+    random_seed: int | None
+    prompt_cache_key: str | None
+    metadata: Mapping[str, Any] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """An HTTP request but for what the client adds: the server's address and the key.
@@ -126,15 +141,24 @@ class Call(Generic[AnswerT]):
         )
         if self.body is not None:
             headers["Content-Type"] = "application/json"
+        if self.method != "GET":
             headers["Idempotency-Key"] = idempotency_key
         return Request(self.method, self.path, headers | dict(self.headers), self.body, until)
 
 
 def list_models(options: CallOptions) -> Call[ModelList]:
     """`GET /v1/models`"""
-    if options.get("extra_body"):
-        raise ArgumentError("extra_body: a GET request has no body")
-    return _with_options(Call("GET", "/v1/models", ModelList), options)
+    return _without_body(Call("GET", "/v1/models", ModelList), options)
+
+
+def retrieve_model(model_id: str, options: CallOptions) -> Call[ModelCard]:
+    """`GET /v1/models/{id}`"""
+    return _without_body(Call("GET", _model_path(model_id), ModelCard), options)
+
+
+def delete_model(model_id: str, options: CallOptions) -> Call[ModelDeleted]:
+    """`DELETE /v1/models/{id}`"""
+    return _without_body(Call("DELETE", _model_path(model_id), ModelDeleted), options)
 
 
 def chat(messages: object, model: object, options: ChatOptions) -> Call[ChatCompletionResponse]:
@@ -157,6 +181,39 @@ def embeddings(model: str, input: str | Iterable[str], options: EmbeddingOptions
     return _with_options(Call("POST", "/v1/embeddings", EmbeddingResponse, request), options)
 
 
+def completion(model: str, prompt: str, suffix: str | None, options: FIMOptions) -> Call[ChatCompletionResponse]:
+    """`POST /v1/fim/completions`"""
+    request = _fim_request(model, prompt, suffix, options, stream=False)
+    return _with_options(Call("POST", "/v1/fim/completions", ChatCompletionResponse, request), options)
+
+
+def completion_stream(
+    model: str, prompt: str, suffix: str | None, options: FIMOptions
+) -> Call[ChatCompletionStreamResponse]:
+    """The same, answered in chunks."""
+    request = _fim_request(model, prompt, suffix, options, stream=True)
+    call = Call("POST", "/v1/fim/completions", ChatCompletionStreamResponse, request, streamed=True)
+    return _with_options(call, options)
+
+
+def _model_path(model_id: object) -> str:
+    """The path of a model, whatever its name holds: `/`, `..` and `?` are part of the name."""
+    if not isinstance(model_id, str) or not model_id:
+        raise ArgumentError(f"model_id: {model_id!r} is no name of a model")
+    try:
+        # Dots are not quoted by themselves, and a name of dots alone would lead to another path.
+        return "/v1/models/" + quote(model_id, safe="").replace(".", "%2E" if not model_id.strip(".") else ".")
+    except UnicodeEncodeError as error:
+        raise ArgumentError(f"model_id: {error}") from None
+
+
+def _fim_request(model: str, prompt: str, suffix: str | None, options: FIMOptions, *, stream: bool) -> bytes:
+    if "stream" in options:
+        raise ArgumentError("stream: call completion_stream for an answer in chunks")
+    own = {"model": model, "prompt": prompt, "suffix": suffix, "stream": stream or None}
+    return _body(FIMCompletionRequest, own, options)
+
+
 def _chat_request(messages: object, model: object, options: ChatOptions, *, stream: bool) -> bytes:
     if isinstance(messages, str):
         # The order of 0.0.x: the model came first.
@@ -169,6 +226,12 @@ def _chat_request(messages: object, model: object, options: ChatOptions, *, stre
     if isinstance(messages, Iterable) and not isinstance(messages, list | str | Mapping):
         messages = list(messages)
     return _body(ChatCompletionRequest, {"model": model, "messages": messages, "stream": stream or None}, fields)
+
+
+def _without_body(call: Call[AnswerT], options: CallOptions) -> Call[AnswerT]:
+    if options.get("extra_body"):
+        raise ArgumentError(f"extra_body: a {call.method} request has no body")
+    return _with_options(call, options)
 
 
 def _with_options(call: Call[AnswerT], options: CallOptions) -> Call[AnswerT]:

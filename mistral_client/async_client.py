@@ -18,7 +18,7 @@ from anyio.lowlevel import current_token
 
 from . import _calls
 from ._body import araw, areceived, close_soon, run_out
-from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, Messages
+from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages
 from ._chunks import ChunkDecoder
 from ._config import Config, Limits, resolve, secret
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
@@ -28,7 +28,7 @@ from ._transport import FAILURES, build_request, checked, failure, local_server,
 from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
-from .models.models import ModelList
+from .models.models import ModelCard, ModelDeleted, ModelList
 
 _Receive = Callable[[httpx.Response], Awaitable[Response]]
 
@@ -76,6 +76,14 @@ class MistralAsyncClient:
         """The models that the server offers."""
         return await self._answer(_calls.list_models(options))
 
+    async def retrieve_model(self, model_id: str, **options: Unpack[CallOptions]) -> ModelCard:
+        """One model of the server."""
+        return await self._answer(_calls.retrieve_model(model_id, options))
+
+    async def delete_model(self, model_id: str, **options: Unpack[CallOptions]) -> ModelDeleted:
+        """Delete a fine-tuned model of one's own."""
+        return await self._answer(_calls.delete_model(model_id, options))
+
     async def chat(
         self, messages: Messages | str, model: str | Messages | None = None, **options: Unpack[ChatOptions]
     ) -> ChatCompletionResponse:
@@ -103,6 +111,27 @@ class MistralAsyncClient:
     ) -> EmbeddingResponse:
         """One vector for each text of the input, in its order."""
         return await self._answer(_calls.embeddings(model, input, options))
+
+    async def completion(
+        self, model: str, prompt: str, suffix: str | None = None, **options: Unpack[FIMOptions]
+    ) -> ChatCompletionResponse:
+        """What stands between the prompt and the suffix, usually code; without a suffix, what comes after the prompt.
+
+        options: temperature, top_p, max_tokens, stop, random_seed and the rest of `FIMOptions`.
+
+        Raises `ArgumentError` before anything is sent, or another `MistralException`.
+        """
+        return await self._answer(_calls.completion(model, prompt, suffix, options))
+
+    def completion_stream(
+        self, model: str, prompt: str, suffix: str | None = None, **options: Unpack[FIMOptions]
+    ) -> AsyncChatStream[ChatCompletionStreamResponse]:
+        """The same as `completion`, in chunks as they are generated. Not awaited.
+
+        The request is sent at the first iteration, or on entering an `async with` block.
+        """
+        call = _calls.completion_stream(model, prompt, suffix, options)
+        return AsyncChatStream(call, partial(self._send, call), self._config)
 
     async def close(self) -> None:
         """Close the connections of this event loop. The client cannot be used in it afterwards."""

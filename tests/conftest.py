@@ -39,7 +39,7 @@ class Blocking:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._client, name)
-        if name == "chat_stream":
+        if name in {"chat_stream", "completion_stream"}:
             return lambda *args, **options: BlockingStream(
                 self._portal, self._portal.call(lambda: _now(method(*args, **options)))
             )

@@ -7,8 +7,9 @@ import pickle
 import pytest
 
 from mistral_client import ArgumentError, ChatCompletionRequest, ChatMessage, Function, ResponseFormat, Tool, _calls
-from mistral_client._calls import CallOptions, ChatOptions, EmbeddingOptions
+from mistral_client._calls import CallOptions, ChatOptions, EmbeddingOptions, FIMOptions
 from mistral_client.models.embeddings import EmbeddingRequest
+from mistral_client.models.fim import FIMCompletionRequest
 
 from .conftest import HELLO
 
@@ -188,3 +189,67 @@ def test_options_are_the_fields_of_the_request():
     assert chat == (set(ChatCompletionRequest.model_fields) - {"model", "messages", "stream"}) | {"safe_mode"}
     embeddings = set(EmbeddingOptions.__optional_keys__) - transport
     assert embeddings == set(EmbeddingRequest.model_fields) - {"model", "input"}
+    fim = set(FIMOptions.__optional_keys__) - transport
+    assert fim == set(FIMCompletionRequest.model_fields) - {"model", "prompt", "suffix", "stream"}
+
+
+def test_completion():
+    call = _calls.completion("m", "def f(", None, {"temperature": 0.0, "stop": "x", "top_p": None})
+    assert (call.method, call.path, call.streamed) == ("POST", "/v1/fim/completions", False)
+    assert body(call) == {"model": "m", "prompt": "def f(", "temperature": 0.0, "stop": "x"}
+    streamed = _calls.completion_stream("m", "a", "b", {"max_tokens": 3, "timeout": 2})
+    assert (streamed.path, streamed.streamed, streamed.timeout) == ("/v1/fim/completions", True, 2)
+    assert body(streamed) == {"model": "m", "prompt": "a", "suffix": "b", "max_tokens": 3, "stream": True}
+
+
+@pytest.mark.parametrize(
+    ("own", "options", "named"),
+    [
+        (("m", None, None), {}, "prompt"),
+        (("m", ["a"], None), {}, "prompt"),
+        ((None, "a", None), {}, "model"),
+        (("m", "a", 7), {}, "suffix"),
+        (("m", "a", None), {"temperature": 1.6}, "temperature"),
+        (("m", "a", None), {"max_tokens": -1}, "max_tokens"),
+        (("m", "a", None), {"random_seed": 2**63}, "random_seed"),
+        (("m", "a", None), {"tools": []}, "tools"),
+        (("m", "a", None), {"stream": True}, "completion_stream"),
+    ],
+)
+def test_a_bad_argument_of_completion_is_named(own, options, named):
+    for call in (_calls.completion, _calls.completion_stream):
+        with pytest.raises(ArgumentError, match=named):
+            call(*own, options)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "path"),
+    [
+        ("mistral-small", "mistral-small"),
+        ("ft:open-mistral-7b:587a6b29:20240514:7e773925", "ft%3Aopen-mistral-7b%3A587a6b29%3A20240514%3A7e773925"),
+        ("a/b", "a%2Fb"),
+        ("a/../b", "a%2F..%2Fb"),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
+        ("v0.1", "v0.1"),
+        ("%2e", "%252e"),
+        ("a?b#c", "a%3Fb%23c"),
+        ("é \n", "%C3%A9%20%0A"),
+    ],
+)
+def test_the_name_of_a_model_is_one_step_of_the_path(model_id, path):
+    for call, method in ((_calls.retrieve_model, "GET"), (_calls.delete_model, "DELETE")):
+        assert (call(model_id, {}).method, call(model_id, {}).path) == (method, f"/v1/models/{path}")
+
+
+@pytest.mark.parametrize("model_id", ["", None, 7, "\ud800"])
+def test_what_is_no_name_of_a_model(model_id):
+    for call in (_calls.retrieve_model, _calls.delete_model):
+        with pytest.raises(ArgumentError, match="model_id"):
+            call(model_id, {})
+
+
+def test_a_deletion_that_is_tried_again_is_the_same_deletion():
+    assert _calls.delete_model("m", {}).request("key").headers["Idempotency-Key"] == "key"
+    with pytest.raises(ArgumentError, match="a DELETE request has no body"):
+        _calls.delete_model("m", {"extra_body": {"a": 1}})

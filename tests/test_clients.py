@@ -190,6 +190,37 @@ def test_errors_of_a_stream_have_the_servers_words(make_client, raw_server):
         pass
 
 
+def test_completion(make_client, raw_server):
+    server = raw_server([OK, None], [*STREAM, None])
+    client = make_client(KEY, server.url)
+    assert client.completion("codestral", "def f(", "return 1", max_tokens=9).choices[0].message.content == "hi"
+    assert text_of(client.completion_stream("codestral", "def f(", stop="x")) == TEXT
+    heads, bodies = zip(*(request.split(b"\r\n\r\n") for request in server.requests), strict=True)
+    assert [head.split(b"\r\n")[0] for head in heads] == [b"POST /v1/fim/completions HTTP/1.1"] * 2
+    assert [json.loads(body) for body in bodies] == [
+        {"model": "codestral", "prompt": "def f(", "suffix": "return 1", "max_tokens": 9},
+        {"model": "codestral", "prompt": "def f(", "stop": "x", "stream": True},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model_id", "path"),
+    [("m", b"m"), ("a/../b?c#d %2e", b"a%2F..%2Fb%3Fc%23d%20%252e"), ("..", b"%2E%2E"), (".", b"%2E")],
+)
+def test_one_model(make_client, raw_server, model_id, path):
+    card = {"id": model_id, "object": "model", "capabilities": {"completion_fim": True}}
+    server = raw_server(
+        [http(json.dumps(card).encode()), None],
+        [http(json.dumps({"id": model_id, "object": "model", "deleted": True}).encode())],
+    )
+    client = make_client(KEY, server.url)
+    answer = client.retrieve_model(model_id)
+    assert (answer.id, answer.capabilities) == (model_id, {"completion_fim": True})
+    assert client.delete_model(model_id).model_dump() == {"id": model_id, "object": "model", "deleted": True}
+    for request, method in zip(server.requests, (b"GET", b"DELETE"), strict=True):
+        assert request.startswith(b"%s /v1/models/%s HTTP/1.1\r\n" % (method, path))
+
+
 @pytest.mark.parametrize("call", ["chat", "chat_stream", "embeddings", "list_models"])
 def test_busy_servers_are_asked_again(make_client, raw_server, call):
     good = {

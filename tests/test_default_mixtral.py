@@ -101,7 +101,7 @@ def test_the_answer_goes_on_from_its_prefix_and_knows_the_conversation(client):
         {"role": "assistant", "content": "You live in", "prefix": True},
     ]
     answer = client.chat(conversation, "mistral-small", temperature=0.0, max_tokens=5)
-    assert answer.choices[0].message.content.startswith(" Rome")
+    assert answer.choices[0].message.content.startswith("You live in Rome")
 
 
 def test_control_tokens_in_a_question_are_text(client):

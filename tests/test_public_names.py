@@ -37,13 +37,27 @@ def test_every_public_name_has_a_docstring():
         assert name == "__version__" or inspect.getdoc(value), name
 
 
-@pytest.mark.parametrize("name", ["list_models", "chat", "chat_stream", "embeddings", "close"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "list_models",
+        "retrieve_model",
+        "delete_model",
+        "chat",
+        "chat_stream",
+        "embeddings",
+        "completion",
+        "completion_stream",
+        "close",
+    ],
+)
 def test_both_clients_have_the_same_methods(name):
     sync, asynchronous = getattr(MistralClient, name), getattr(MistralAsyncClient, name)
     assert [*inspect.signature(sync).parameters.values()] == [*inspect.signature(asynchronous).parameters.values()]
-    if name not in {"chat_stream", "close"}:
+    streams = {"chat_stream", "completion_stream"}
+    if name not in {*streams, "close"}:
         assert inspect.getdoc(sync) == inspect.getdoc(asynchronous)
-    assert inspect.iscoroutinefunction(asynchronous) == (name != "chat_stream")
+    assert inspect.iscoroutinefunction(asynchronous) == (name not in streams)
 
 
 def test_both_clients_have_the_same_public_names():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import threading
@@ -9,11 +10,18 @@ from types import FrameType
 
 import uvicorn
 
+from mistral_client.server.admission import WAITING
 from mistral_client.server.app import create_app
+from mistral_client.server.guard import Guard
 from mistral_client.server.loading import Loaded
+
+from .http_protocol import BODY_TIMEOUT, HEAD_TIMEOUT, Config, StrictProtocol
 
 GRACE = 3
 """Seconds that answers on their way are given."""
+
+LAST_WORDS = 0.5
+"""Seconds for the errors to reach the clients when the engine is closed; for those that do not read."""
 
 
 class Server(uvicorn.Server):
@@ -23,12 +31,42 @@ class Server(uvicorn.Server):
     end like any answer whose model failed: with an error that clients can read.
     """
 
-    def __init__(self, loaded: Loaded, log_level: str) -> None:
-        """Raises `EngineError` for a model whose prompts nobody here knows how to write."""
-        app = create_app(loaded=loaded)
-        # The limit is for clients that do not read what they are sent.
-        super().__init__(uvicorn.Config(app, log_level=log_level, timeout_graceful_shutdown=2 * GRACE))
+    def __init__(
+        self,
+        loaded: Loaded,
+        log_level: str,
+        *,
+        guard: Guard | None = None,
+        grace: float = GRACE,
+        queue: int = WAITING,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+        lenient: bool = False,
+        head_timeout: float = HEAD_TIMEOUT,
+        body_timeout: float = BODY_TIMEOUT,
+    ) -> None:
+        """grace: seconds that answers on their way are given. queue: requests that wait for a slot.
+        requests_per_minute, tokens_per_minute: of each key; None is no limit.
+
+        head_timeout, body_timeout: seconds that a client has for the parts of a request.
+
+        Raises `EngineError` for a model whose prompts nobody here knows how to write.
+        """
+        app = create_app(
+            loaded=loaded,
+            guard=guard,
+            lenient=lenient,
+            queue=queue,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+        )
+        # Behind a proxy the address of a client in the log is the proxy's: headers are not believed.
+        config = Config(app, http=StrictProtocol, ws="none", log_level=log_level, proxy_headers=False)
+        config.head_timeout, config.body_timeout = head_timeout, body_timeout
+        super().__init__(config)
+        self._app = app
         self._engine = loaded.engine
+        self._grace = grace
         self._hurry = threading.Event()
 
     def listen(self, listener: socket.socket) -> None:
@@ -45,15 +83,27 @@ class Server(uvicorn.Server):
             super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        closing = threading.Thread(target=self._close_engine, name="mistral-client serve, closing the engine")
+        self._app.state.model.admission.close()
+        closing = threading.Thread(
+            target=self._close_engine,
+            args=[asyncio.get_running_loop()],
+            name="mistral-client serve, closing the engine",
+        )
         closing.start()
         await super().shutdown(sockets)
         self._hurry.set()
         closing.join()
 
-    def _close_engine(self) -> None:
-        self._hurry.wait(GRACE)
+    def _close_engine(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._hurry.wait(self._grace)
+        # The first one is the answer to a second signal or the end of the grace; it may find all answers given.
+        if not loop.is_closed() and self.server_state.connections:
+            loop.call_soon_threadsafe(loop.call_later, LAST_WORDS, self._cut_off)
         self._engine.close()
+
+    def _cut_off(self) -> None:
+        for connection in [*self.server_state.connections]:
+            connection.transport.abort()
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         self.should_exit = True

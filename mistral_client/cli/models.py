@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from .endpoint import client, endpoint_option, local_model
+from .failure import Failure
 from .plain import one_line
 
 if TYPE_CHECKING:
     from mistral_client.models.models import ModelCard
 
 
-@click.command(
+@click.group(
+    invoke_without_command=True,
     epilog="""
     \b
     Examples:
       mistral-client models
       mistral-client models --endpoint http://127.0.0.1:8000 --json
-    """
+      mistral-client models export --format safetensors mixtral-8x135m
+    """,
 )
 @endpoint_option
 @click.option("--json", "as_json", is_flag=True, help="Print the answer of the server.")
-def models(endpoint: str, as_json: bool) -> None:
+@click.pass_context
+def models(ctx: click.Context, endpoint: str, as_json: bool) -> None:
     """List the names that an endpoint offers.
 
     Of the local Mixtral, which all its names lead to, it says what it is and where its file lies; if need be the file
     is made first.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     with client(endpoint) as asked:
         offered = asked.list_models()
     if as_json:
@@ -46,6 +53,28 @@ def models(endpoint: str, as_json: bool) -> None:
     model = local_model(endpoint)
     if model is not None:
         click.echo(f"\n{_file(model)}")
+
+
+@models.command(
+    epilog="""
+    \b
+    Example:
+      mistral-client models export --format safetensors mixtral-8x135m
+    """
+)
+@click.option("--format", "format_", type=click.Choice(["safetensors"]), required=True, help="Of the weights.")
+@click.option("--model", metavar="FILE.gguf", help="Another Mixtral than the default one.")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+def export(format_: str, model: str | None, folder: Path) -> None:  # noqa: ARG001  # there is one format
+    """Write the default Mixtral as a checkpoint for Transformers, of 1.4 GB, into the new folder DIR."""
+    from mistral_client.server import weights
+    from mistral_client.server.weights.export import export_safetensors
+
+    try:
+        written = export_safetensors(weights.resolve(model), folder)
+    except weights.WeightsError as error:
+        raise Failure(str(error)) from error
+    click.echo(written)
 
 
 _TITLES = {"id": "MODEL", "max_context_length": "CONTEXT", "owned_by": "OWNER", "description": "DESCRIPTION"}

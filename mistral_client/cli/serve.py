@@ -27,11 +27,56 @@ from .failure import Failure
     """
 )
 @click.option("-m", "--model", metavar="FILE.gguf", help="Model to serve; else the default Mixtral.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to listen on.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; one that is not loopback needs a key."
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 @click.option("--context-length", type=click.IntRange(min=1), metavar="TOKENS", help="Of prompt and answer together.")
 @click.option("--slots", type=click.IntRange(min=1), metavar="N", help="Answers at the same time.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads that compute.")
+@click.option(
+    "--api-key",
+    "api_keys",
+    metavar="KEY",
+    multiple=True,
+    help="Key that callers must send; may be repeated. Others on this machine can see it: better in the environment, "
+    "as MISTRAL_SERVER_API_KEYS with commas in between, or in a file.",
+)
+@click.option("--api-key-file", metavar="FILE", help="File with a key a line; # begins a comment.")
+@click.option(
+    "--cors-origin",
+    "origins",
+    metavar="ORIGIN",
+    multiple=True,
+    help="Web pages that may call from a browser, such as https://example.org; may be repeated. Else none may.",
+)
+@click.option(
+    "--max-body",
+    type=click.IntRange(min=1),
+    default=8 * 2**20,
+    show_default=True,
+    metavar="BYTES",
+    help="Largest body of a request.",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=3,
+    show_default=True,
+    metavar="SECONDS",
+    help="What answers on their way are given when the server is told to end.",
+)
+@click.option(
+    "--queue",
+    type=click.IntRange(min=0),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Requests that wait for a slot; more are refused with 429.",
+)
+@click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="Of each key; else no limit.")
+@click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="Of each key; else no limit.")
+@click.option("--lenient", is_flag=True, help="Drop fields of requests that nobody knows, instead of refusing them.")
 @click.option(
     "--log-level",
     type=click.Choice(["critical", "error", "warning", "info", "debug", "trace"]),
@@ -46,24 +91,51 @@ def serve(
     context_length: int | None,
     slots: int | None,
     threads: int | None,
+    api_keys: tuple[str, ...],
+    api_key_file: str | None,
+    origins: tuple[str, ...],
+    max_body: int,
+    grace: float,
+    queue: int,
+    requests_per_minute: int | None,
+    tokens_per_minute: int | None,
+    lenient: bool,
     log_level: str,
 ) -> None:
-    """Serve a model over Mistral's API, to this machine only.
+    """Serve a model over Mistral's API, to this machine only unless told otherwise.
 
     The default Mixtral is made at its first use. Connections wait while the model loads.
     """
     signal.signal(signal.SIGTERM, _terminated)
     try:
         from mistral_client.server.engine import EngineError
+        from mistral_client.server.guard import LOOPBACK_HOSTS, Guard, is_origin
         from mistral_client.server.loading import load
         from mistral_client.server.weights import WeightsError
 
         from .http_server import Server
+        from .server_keys import server_keys
 
-        with _listening(host, port) as listener:
+        keys = server_keys(api_keys, api_key_file)
+        for origin in origins:
+            if not is_origin(origin):
+                raise Failure(f"{origin!r} is no origin of web pages: https://example.org is one")
+        with _listening(host, port, open_to_all=bool(keys)) as listener:
+            bound = _bound_host(listener)
+            hosts = {*LOOPBACK_HOSTS, bound} if _is_loopback(listener.getsockname()[0]) else None
+            guard = Guard(keys, hosts, origins, max_body)
             loaded = load(model, context_length=context_length, slots=slots, threads=threads)
             with closing(loaded.engine):
-                server = Server(loaded, log_level)
+                server = Server(
+                    loaded,
+                    log_level,
+                    guard=guard,
+                    grace=grace,
+                    queue=queue,
+                    requests_per_minute=requests_per_minute,
+                    tokens_per_minute=tokens_per_minute,
+                    lenient=lenient,
+                )
                 url = _url(listener)
                 click.echo(f"{loaded.name} listens on {url}; Ctrl-C ends it. To use it:", err=True)
                 click.echo(f"  export MISTRAL_ENDPOINT={url}", err=True)
@@ -79,14 +151,17 @@ def _terminated(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens, before the long work of loading, so that the port is free and stays ours."""
+def _listening(host: str, port: int, *, open_to_all: bool) -> socket.socket:
+    """A socket that listens, before the long work of loading, so that the port is free and stays ours.
+
+    open_to_all: it may be reached from other machines.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as error:
         raise Failure(f"host {host!r} was not found: {error}") from None
-    if not ipaddress.ip_address(address[0]).is_loopback:
-        raise Failure(f"host {host!r} is not a loopback address such as 127.0.0.1: this server asks for no key")
+    if not (open_to_all or _is_loopback(str(address[0]))):
+        raise Failure(f"host {host!r} is not a loopback address such as 127.0.0.1: there it needs a key, --api-key")
     listener = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":  # elsewhere it would let two servers share the port
@@ -101,6 +176,15 @@ def _listening(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+def _bound_host(listener: socket.socket) -> str:
+    """The address as it stands in URLs."""
+    host = str(listener.getsockname()[0])
+    return f"[{host}]" if ":" in host else host
+
+
 def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http://{_bound_host(listener)}:{listener.getsockname()[1]}"

@@ -94,7 +94,7 @@ _CHUNKS = frozenset({"text", "image_url", "document_url", "reference", "file", "
 
 def _chunk_type(chunk: Any) -> str:
     kind = chunk.get("type") if isinstance(chunk, dict) else getattr(chunk, "type", None)
-    return kind if kind in _CHUNKS else "other"
+    return kind if isinstance(kind, str) and kind in _CHUNKS else "other"
 
 
 Chunk = Annotated[
@@ -261,6 +261,8 @@ def _sendable(message: ChatMessage) -> ChatMessage:
 # Counts that no server could mean, and that native code could not hold.
 _INT32_MAX = 2**31 - 1
 _INT64_MAX = 2**63 - 1
+_MAX_ANSWERS = 128
+_MAX_LOGPROBS = 20
 
 
 class ChatCompletionRequest(RequestModel):
@@ -288,9 +290,9 @@ class ChatCompletionRequest(RequestModel):
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     repetition_penalty: float | None = Field(None, gt=0)
     top_k: int | None = Field(None, ge=0, le=_INT32_MAX)
-    n: int | None = Field(None, ge=1, le=_INT32_MAX)
+    n: int | None = Field(None, ge=1, le=_MAX_ANSWERS)
     logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=_INT32_MAX)
+    top_logprobs: int | None = Field(None, ge=0, le=_MAX_LOGPROBS)
     prompt_logprobs: bool | None = None
     prediction: Prediction | None = None
     prompt_mode: str | None = None
@@ -309,6 +311,22 @@ class ChatCompletionRequest(RequestModel):
 _Reason = Annotated[FinishReason | str, Field(union_mode="left_to_right")]
 
 
+class TokenLogprob(WireModel):
+    """A token and the natural logarithm of its probability; `bytes` are those of its UTF-8."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+    token_id: int | None = None
+    top_logprobs: list[TokenLogprob] | None = None
+
+
+class Logprobs(WireModel):
+    """The log-probabilities of an answer, or of what a chunk adds to it, token by token."""
+
+    content: list[TokenLogprob] | None = None
+
+
 # The fields of an answer stand in the order of the wire, and so go back as they came.
 class ChatCompletionResponseChoice(WireModel):
     """One answer."""
@@ -316,6 +334,7 @@ class ChatCompletionResponseChoice(WireModel):
     index: int
     finish_reason: _Reason | None
     message: ChatMessage
+    logprobs: Logprobs | None = None
 
 
 class ChatCompletionResponseStreamChoice(WireModel):
@@ -324,6 +343,7 @@ class ChatCompletionResponseStreamChoice(WireModel):
     index: int
     delta: DeltaMessage
     finish_reason: _Reason | None = None
+    logprobs: Logprobs | None = None
 
 
 class ChatCompletionResponse(WireModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Annotated, Any
@@ -10,23 +10,31 @@ from typing import Annotated, Any
 from anyio import to_thread
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from mistral_client._version import __version__
 from mistral_client.models.chat_completion import ChatCompletionRequest, ChatCompletionResponse
 from mistral_client.models.embeddings import EmbeddingRequest, EmbeddingResponse
+from mistral_client.models.fim import FIMCompletionRequest
+from mistral_client.models.models import ModelDeleted
 
-from . import errors
-from .chat import Answer, sampling_of, turns_of
-from .connection import EventStream, while_connected
+from . import errors, openapi
+from .admission import WAITING
+from .chat import Answer, Asked, asked
+from .connection import PATIENCE, EventStream, while_connected
 from .correlation import Correlation
 from .embedding import embed
 from .engine import ContextLengthError, EngineError
 from .errors import WireError
+from .fim import asked_to_fill
 from .generation import generating
+from .guard import Door, Guard
+from .idempotency import Idempotency
 from .loading import Loaded, load
+from .metrics import CONTENT_TYPE, Observation
 from .model import Model
+from .rate_limit import RateLimit, spend
 from .strict_json import StrictRoute
 
 
@@ -37,16 +45,26 @@ def create_app(
     slots: int | None = None,
     threads: int | None = None,
     loaded: Loaded | None = None,
+    queue: int = WAITING,
+    patience: float = PATIENCE,
+    requests_per_minute: int | None = None,
+    tokens_per_minute: int | None = None,
+    guard: Guard | None = None,
+    lenient: bool = False,
 ) -> FastAPI:
     """The application, for any ASGI server that runs its lifespan: the model is loaded and closed with it.
 
     model: a GGUF file; None for the default Mixtral.
     context_length: tokens for each generation. slots: generations at the same time. threads: of the engine.
     loaded: an engine that is loaded already, in place of all these; it stays open.
+    queue: requests that wait for a slot; more are refused. patience: seconds for which a client may not read.
+    requests_per_minute, tokens_per_minute: of each key; None is no limit.
+    guard: who may come in; None for everybody, and any body.
+    lenient: fields that nobody knows are dropped, not refused.
 
     Raises `EngineError` if nobody here knows how to write a prompt for the loaded model.
     """
-    ready = None if loaded is None else Model.of(loaded)
+    ready = None if loaded is None else Model.of(loaded, queue)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -55,7 +73,7 @@ def create_app(
                 options = {"context_length": context_length, "slots": slots, "threads": threads}
                 here = await to_thread.run_sync(partial(load, model, **options))
                 opened.push_async_callback(to_thread.run_sync, here.engine.close)
-                app.state.model = Model.of(here)
+                app.state.model = Model.of(here, queue)
             else:
                 app.state.model = ready
             yield
@@ -66,9 +84,19 @@ def create_app(
         version=__version__,
         description="Mistral's API, answered by a local Mixtral.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's page takes its scripts from the network
+        redoc_url=None,
     )
+    app.openapi = openapi.described(app)  # type: ignore[method-assign]
     app.router.route_class = StrictRoute
     app.state.model = None
+    app.state.patience = patience
+    app.state.lenient = lenient
+    if requests_per_minute is not None or tokens_per_minute is not None:
+        app.add_middleware(RateLimit, requests=requests_per_minute, tokens=tokens_per_minute)
+    app.add_middleware(Idempotency, patience=patience)
+    if guard is not None:
+        app.add_middleware(Door, guard=guard)
     app.add_middleware(Correlation)
     _add_error_handlers(app)
     _add_routes(app)
@@ -92,6 +120,11 @@ def _add_routes(app: FastAPI) -> None:
         """Ready: the model can answer."""
         return {"status": "ok", "model": model.name}
 
+    @app.get("/metrics", response_class=Response)
+    async def metrics(model: TheModel) -> Response:
+        """What the server measures, for Prometheus."""
+        return Response(model.metrics.text(), media_type=CONTENT_TYPE)
+
     @app.get("/v1/models")
     async def list_models(model: TheModel) -> dict[str, Any]:
         """The names by which the model may be called."""
@@ -102,28 +135,27 @@ def _add_routes(app: FastAPI) -> None:
         """The card of one name."""
         card = model.cards.get(model_id)
         if card is None:
-            raise WireError(404, "invalid_model", "1500", f"Invalid model: {model_id}")
+            raise errors.no_such_model(model_id)
         return card
 
-    @app.post("/v1/chat/completions", response_model=ChatCompletionResponse)
+    @app.delete("/v1/models/{model_id:path}", response_model=ModelDeleted)
+    async def delete_model(model_id: str, model: TheModel) -> Response:
+        """Refused: as with Mistral only fine-tuned models can be deleted, and here there are none."""
+        raise errors.undeletable(model_id) if model_id in model.cards else errors.no_such_model(model_id)
+
+    @app.post("/v1/chat/completions", response_model=ChatCompletionResponse, tags=["stream"])
     async def chat(body: ChatCompletionRequest, request: Request, model: TheModel) -> Response:
         """The answer to a conversation, whole, or as server-sent events with `stream`."""
-        model.check_name(body.model)
-        sampling = sampling_of(body, model.max_tokens)
-        parts = model.format.parts(turns_of(body))
-        prompt = await to_thread.run_sync(model.engine.tokenize, parts)
-        if len(prompt) >= model.engine.context_length:
-            raise ContextLengthError(len(prompt), model.engine.context_length)
-        answer = Answer(body.model)
-        generation = generating(model.engine, model.slots, prompt, sampling)
-        if body.stream:
-            return EventStream(answer, generation)
+        return await _answered(request, model, body, lambda: asked(body, model.format, model.max_tokens))
 
-        async def whole() -> ChatCompletionResponse:
-            async with generation as pieces:
-                return await answer.whole(pieces)
+    @app.post("/v1/fim/completions", response_model=ChatCompletionResponse, tags=["stream"])
+    async def fim(body: FIMCompletionRequest, request: Request, model: TheModel) -> Response:
+        """What stands between a prompt and a suffix, or after a prompt; whole or as events, as in a chat."""
+        return await _answered(request, model, body, lambda: asked_to_fill(body, model.engine, model.max_tokens))
 
-        return _whole(await while_connected(request.receive, whole))
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(openapi.page(app.openapi()))
 
     @app.post("/v1/embeddings", response_model=EmbeddingResponse)
     async def embeddings(body: EmbeddingRequest, request: Request, model: TheModel) -> Response:
@@ -131,14 +163,19 @@ def _add_routes(app: FastAPI) -> None:
         model.check_name(body.model)
 
         async def whole() -> EmbeddingResponse:
-            return await embed(model, body)
+            answer = await embed(model, body, _client_key(request))
+            spend(request.scope, answer.usage.prompt_tokens)
+            return answer
 
         return _whole(await while_connected(request.receive, whole))
 
 
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(WireError)
-    async def wire_error(_request: Request, error: WireError) -> JSONResponse:
+    async def wire_error(request: Request, error: WireError) -> JSONResponse:
+        model: Model | None = request.app.state.model
+        if model is not None and error.status in {429, 503}:
+            model.metrics.rejected(str(error.body["code"]))
         return error.response()
 
     @app.exception_handler(EngineError)
@@ -146,7 +183,7 @@ def _add_error_handlers(app: FastAPI) -> None:
         return errors.of_engine(error).response()
 
     @app.exception_handler(RequestValidationError)
-    async def validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
+    async def validation_error(_request: Request, error: RequestValidationError) -> Response:
         return errors.validation(error.errors())
 
     @app.exception_handler(HTTPException)
@@ -154,6 +191,36 @@ def _add_error_handlers(app: FastAPI) -> None:
         if error.status_code == 404:
             return errors.no_route(request.state.correlation_id)
         return JSONResponse({"detail": error.detail}, error.status_code, headers=error.headers)
+
+
+async def _answered(
+    request: Request, model: Model, body: ChatCompletionRequest | FIMCompletionRequest, ask: Callable[[], Asked]
+) -> Response:
+    """What the model generates, whole or in events. `ask` reads the request, in a thread."""
+    model.check_name(body.model)
+    observation, key = Observation(model.metrics, partial(spend, request.scope)), _client_key(request)
+    model.admission.check(key)
+    wanted = await to_thread.run_sync(ask)
+    prompt = await to_thread.run_sync(model.engine.tokenize, wanted.parts)
+    if len(prompt) >= model.engine.context_length:
+        raise ContextLengthError(len(prompt), model.engine.context_length)
+    spend(request.scope, len(prompt))
+    answer = Answer(body.model, wanted)
+    generation = generating(model.engine, model.admission, prompt, wanted.samplings, key=key, observation=observation)
+    if body.stream:
+        return EventStream(answer, generation, request.app.state.patience)
+
+    async def whole() -> ChatCompletionResponse:
+        async with generation as events:
+            return await answer.whole(events)
+
+    return _whole(await while_connected(request.receive, whole))
+
+
+def _client_key(request: Request) -> str:
+    """By what this client is told from others; the empty text where no keys are asked for."""
+    key: str = getattr(request.state, "client_key", "")
+    return key
 
 
 def _whole(answer: ChatCompletionResponse | EmbeddingResponse | None) -> Response:

@@ -13,10 +13,11 @@ ALIASES = ("mistral-tiny", "mistral-small", "mistral-medium", "open-mixtral-8x7b
 class Cards:
     """Model cards with the fields of early 2024 and of today, for a client of either time."""
 
-    def __init__(self, name: str, description: str, context_length: int) -> None:
+    def __init__(self, name: str, description: str, context_length: int, *, completion_fim: bool = False) -> None:
         self._created = int(time.time())
         self._description = description
         self._context_length = context_length
+        self._completion_fim = completion_fim
         self._cards = {alias: self._card(alias, name) for alias in (name, *ALIASES)}
 
     def __contains__(self, name: str) -> bool:
@@ -48,8 +49,8 @@ class Cards:
             "type": "base",
             "capabilities": {
                 "completion_chat": True,
-                "completion_fim": False,
-                "function_calling": False,
+                "completion_fim": self._completion_fim,
+                "function_calling": True,
                 "fine_tuning": False,
                 "vision": False,
                 "classification": False,

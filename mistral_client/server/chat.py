@@ -1,11 +1,12 @@
-"""Chat on both sides of the engine: a request as turns and sampling, a generation as the wire's answer."""
+"""Chat on both sides of the engine: a request as a prompt and samplings, generations as the wire's answer."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
 
 from mistral_client._sse import encode_event
 from mistral_client.models.chat_completion import (
@@ -17,16 +18,24 @@ from mistral_client.models.chat_completion import (
     ChatMessage,
     DeltaMessage,
     FinishReason,
+    Logprobs,
+    NamedToolChoice,
     ResponseFormat,
     ResponseFormats,
     Role,
-    TextChunk,
+    TokenLogprob,
+    Tool,
+    ToolCall,
+    ToolChoice,
 )
-from mistral_client.models.common import JSONObject, UsageInfo
+from mistral_client.models.common import UsageInfo
 
-from . import errors
-from .engine import EngineError, Generation, Sampling
-from .prompt import Turn
+from . import engine, errors, grammar
+from .calls import AnswerReader
+from .conversation import check_function_name, turns_of
+from .engine import EngineError, Generation, Part, Piece, Sampling
+from .generation import Event
+from .prompt import PromptFormat, ToolSpec, Turn
 
 SAFE_PROMPT = (
     "Always assist with care, respect, and truth. Respond with utmost utility yet securely. Avoid harmful, unethical, "
@@ -37,145 +46,263 @@ SAFE_PROMPT = (
 # A value that asks for nothing is no reason to refuse.
 _ASKS_NOTHING: dict[str, tuple[object, ...]] = {
     "min_tokens": (0,),
-    "repetition_penalty": (1.0,),
-    "top_k": (0,),
-    "n": (1,),
-    "logprobs": (False,),
-    "top_logprobs": (),
     "prompt_logprobs": (False,),
-    "tools": ([],),
-    "tool_choice": ("auto", "none"),
     "prediction": (),
     "prompt_mode": (),
     "reasoning_effort": ("none",),
     "guardrails": ([],),
-    "service_tier": ("auto", "default"),
+    "service_tier": ("auto", "default", "standard_only"),
 }
 
+_SAMPLED = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "random_seed",
+    "max_tokens",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+)
+"""Fields that the engine takes as they are."""
 
-def sampling_of(request: ChatCompletionRequest, max_tokens: int | None) -> Sampling:
-    """How the answer is to be drawn; `max_tokens` is for a request that names none.
+_KEEP_ALIVE = 1.0
+"""Seconds without an event after which a stream says that it lives, as soon as the engine says so."""
 
-    Raises `WireError` for what this server cannot do.
+_STILL_WORKING = b": still working\n\n"
+"""A comment, to which clients pay no attention."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A chat request, ready for the engine."""
+
+    parts: list[Part]
+    samplings: list[Sampling]
+    """One for each answer that is wanted."""
+    prefix: str
+    """What the answer begins with, because the request says so."""
+    calls_mark: str | None
+    """With what an answer begins that calls tools; None where no call can come."""
+
+
+def asked(request: ChatCompletionRequest, format: PromptFormat, max_tokens: int | None) -> Asked:
+    """What the engine has to do; `max_tokens` is for a request that names none.
+
+    Raises `WireError` or `UnsupportedError` for what this server cannot do.
     """
     for name, harmless in _ASKS_NOTHING.items():
         value = getattr(request, name)
         if value is not None and value not in harmless:
             raise errors.not_supported(name, f"{name}={value}" if isinstance(value, int | float | str) else name)
-    given = {
-        name: getattr(request, name)
-        for name in ("temperature", "top_p", "random_seed", "max_tokens", "presence_penalty", "frequency_penalty")
-        if getattr(request, name) is not None
-    }
+    if request.top_logprobs and not request.logprobs:
+        raise errors.invalid_args("top_logprobs", "top_logprobs asks for logprobs to be true")
+    turns = turns_of(request.messages)
+    if request.safe_prompt:
+        turns.insert(0, Turn("system", SAFE_PROMPT))
+    tools = _offered(request)
+    given = {name: getattr(request, name) for name in _SAMPLED if getattr(request, name) is not None}
     given.setdefault("max_tokens", max_tokens)
     stop = request.stop or []
-    return Sampling(
+    sampling = Sampling(
         **given,
         stop=tuple(text for text in ([stop] if isinstance(stop, str) else stop) if text),
-        json_schema=_schema(request.response_format),
+        logprobs=(request.top_logprobs or 0) if request.logprobs else None,
+        grammar=_calls_grammar(request, tools, format.calls_mark) if tools else _format_grammar(request),
+        shown=(format.calls_mark,) if tools else (),
+    )
+    return Asked(
+        format.parts(
+            turns,
+            [ToolSpec(tool.function.name, tool.function.description or "", tool.function.parameters) for tool in tools],
+        ),
+        [_varied(sampling, number) for number in range(request.n or 1)],
+        turns[-1].text if turns[-1].prefix else "",
+        format.calls_mark if tools else None,
     )
 
 
-def _schema(response_format: ResponseFormat | None) -> JSONObject | None:
-    if response_format is None or response_format.type == ResponseFormats.text:
+def _varied(sampling: Sampling, number: int) -> Sampling:
+    """The n-th answer to one request: with a seed, each has its own."""
+    seed = sampling.random_seed
+    return sampling if seed is None else replace(sampling, random_seed=seed + number)
+
+
+def _offered(request: ChatCompletionRequest) -> list[Tool]:
+    """The tools that the model may call."""
+    tools, choice = request.tools or [], request.tool_choice
+    names = [tool.function.name for tool in tools]
+    for name in names:
+        check_function_name(name)
+    if len(set(names)) != len(names):
+        raise errors.invalid_args("tools", "tools: two functions have the same name")
+    if isinstance(choice, NamedToolChoice):
+        tools = [tool for tool in tools if tool.function.name == choice.function.name]
+        if not tools:
+            raise errors.invalid_args("tool_choice", f"tool_choice: no tool is called {choice.function.name!r}")
+    elif choice in {ToolChoice.any, ToolChoice.required} and not tools:
+        raise errors.invalid_args("tool_choice", f"tool_choice={choice.value} needs tools")
+    return [] if choice == ToolChoice.none else tools
+
+
+def _calls_grammar(request: ChatCompletionRequest, tools: Sequence[Tool], mark: str) -> str:
+    required = request.tool_choice is not None and request.tool_choice != ToolChoice.auto
+    if not required and _format_grammar(request) is not None:
+        raise errors.invalid_args(
+            "response_format",
+            "response_format: beside tools that the model may or may not call, the answer can only be text",
+        )
+    if request.messages[-1].prefix:
+        raise errors.invalid_args("tools", "tools: an answer that goes on from a prefix cannot call them")
+    return grammar.of_calls(
+        [(tool.function.name, tool.function.parameters) for tool in tools],
+        mark=mark,
+        required=required,
+        parallel=request.parallel_tool_calls is not False,
+    )
+
+
+def _format_grammar(request: ChatCompletionRequest) -> str | None:
+    wanted: ResponseFormat | None = request.response_format
+    if wanted is None or wanted.type == ResponseFormats.text:
         return None
-    return response_format.json_schema.schema_definition if response_format.json_schema else {}
+    return grammar.of_schema(wanted.json_schema.schema_definition) if wanted.json_schema else grammar.ANY_OBJECT
 
 
-def turns_of(request: ChatCompletionRequest) -> list[Turn]:
-    """The conversation as plain text. Raises `WireError` where it is none, or holds more than text."""
-    turns = [_turn(position, message) for position, message in enumerate(request.messages)]
-    last = turns[-1]
-    if last.role == "assistant" and not last.prefix:
-        raise errors.message_order(
-            "Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant"
-        )
-    if all(turn.role == "system" for turn in turns):
-        raise errors.message_order(
-            "Expected last role User or Tool (or Assistant with prefix True) for serving but got system"
-        )
-    if request.safe_prompt:
-        turns.insert(0, Turn("system", SAFE_PROMPT))
-    return turns
-
-
-def _turn(position: int, message: ChatMessage) -> Turn:
-    where = f"messages.{position}"
-    if message.role == Role.tool or message.tool_calls:
-        raise errors.not_supported(where, "a tool's part in a conversation")
-    text = _text(where, message)
-    if message.role == Role.assistant:
-        if not text:
-            raise errors.assistant_message("Assistant message must have either content or tool_calls, but not none.")
-        return Turn("assistant", text, prefix=bool(message.prefix))
-    return Turn("system" if message.role == Role.system else "user", text)
-
-
-def _text(where: str, message: ChatMessage) -> str:
-    if message.content is None or isinstance(message.content, str):
-        return message.content or ""
-    texts = []
-    for chunk in message.content:
-        if not isinstance(chunk, TextChunk):
-            raise errors.not_supported(where, f"content of type {chunk.type!r}")
-        texts.append(chunk.text)
-    return "".join(texts)
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
-    """Words one generation for the wire, whole or in events. `model` is the name that was asked for."""
+    """Words the generations of one request for the wire, whole or in events. `model` is the name that was asked for."""
 
-    model: str
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    created: int = field(default_factory=lambda: int(time.time()))
+    def __init__(self, model: str, asked: Asked) -> None:
+        self._model = model
+        self._id = uuid.uuid4().hex
+        self._created = int(time.time())
+        self._choices = [_Choice(AnswerReader(asked.calls_mark), asked.prefix) for _ in asked.samplings]
 
-    async def whole(self, pieces: AsyncIterator[str | Generation]) -> ChatCompletionResponse:
+    async def whole(self, events: AsyncIterator[Event]) -> ChatCompletionResponse:
         """The answer in one piece."""
-        text = ""
-        while isinstance(piece := await anext(pieces), str):
-            text += piece
-        message = ChatMessage(role=Role.assistant, content=text, tool_calls=None)
-        choice = ChatCompletionResponseChoice(index=0, finish_reason=FinishReason(piece.finish_reason), message=message)
+        running = len(self._choices)
+        while running:
+            index, item = await anext(events)
+            self._choices[index].take(item)
+            running -= isinstance(item, Generation)
         return ChatCompletionResponse(
-            id=self.id,
+            id=self._id,
             object="chat.completion",
-            created=self.created,
-            model=self.model,
-            choices=[choice],
-            usage=_usage(piece),
+            created=self._created,
+            model=self._model,
+            choices=[choice.whole(index) for index, choice in enumerate(self._choices)],
+            usage=self._usage(),
         )
 
-    async def events(self, pieces: AsyncIterator[str | Generation]) -> AsyncGenerator[bytes, None]:
+    async def events(self, events: AsyncIterator[Event]) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events. What breaks once they flow becomes an error event, without `[DONE]`."""
-        # The first piece says that the engine has begun. What it refuses before that is no stream yet, but an error.
-        piece = await anext(pieces)
-        yield self._event(DeltaMessage(role=Role.assistant, content=""))
-        try:
-            while isinstance(piece, str):
-                if piece:
-                    yield self._event(DeltaMessage(content=piece))
-                piece = await anext(pieces)
-        except EngineError as error:
-            yield encode_event(errors.of_engine(error).json(), "error")
-            return
-        yield self._event(DeltaMessage(content=""), piece)
+        # The first event says that the engine has begun. What it refuses before that is no stream yet, but an error.
+        index, item = await anext(events)
+        for number, choice in enumerate(self._choices):
+            yield self._chunk(number, DeltaMessage(role=Role.assistant, content=""))
+            if choice.text:
+                yield self._chunk(number, DeltaMessage(content=choice.text))
+        running = len(self._choices)
+        shown = time.monotonic()
+        while True:
+            choice = self._choices[index]
+            text = choice.take(item)
+            event = None
+            if choice.end is not None:
+                running -= 1
+                event = self._last_chunk(index, text)
+            elif text:
+                event = self._chunk(index, DeltaMessage(content=text), choice.logprobs())
+            elif time.monotonic() - shown > _KEEP_ALIVE:
+                event = _STILL_WORKING
+            if event is not None:
+                shown = time.monotonic()
+                yield event
+            if not running:
+                break
+            try:
+                index, item = await anext(events)
+            except EngineError as error:
+                yield encode_event(errors.of_engine(error).json(), "error")
+                return
         yield encode_event("[DONE]")
 
-    def _event(self, delta: DeltaMessage, end: Generation | None = None) -> bytes:
-        reason = None if end is None else FinishReason(end.finish_reason)
-        choice = ChatCompletionResponseStreamChoice(index=0, delta=delta, finish_reason=reason)
+    def _last_chunk(self, index: int, text: str) -> bytes:
+        choice = self._choices[index]
+        delta = DeltaMessage(content=text)
+        if choice.calls:
+            delta.tool_calls = choice.calls
+        ended = all(choice.end is not None for choice in self._choices)
+        return self._chunk(index, delta, choice.logprobs(), choice.reason(), self._usage() if ended else None)
+
+    def _chunk(
+        self,
+        index: int,
+        delta: DeltaMessage,
+        logprobs: Logprobs | None = None,
+        reason: FinishReason | None = None,
+        usage: UsageInfo | None = None,
+    ) -> bytes:
+        choice = ChatCompletionResponseStreamChoice(index=index, delta=delta, finish_reason=reason)
+        if logprobs is not None:
+            choice.logprobs = logprobs
         chunk = ChatCompletionStreamResponse(
-            id=self.id, object="chat.completion.chunk", created=self.created, model=self.model, choices=[choice]
+            id=self._id, object="chat.completion.chunk", created=self._created, model=self._model, choices=[choice]
         )
-        if end is not None:
-            chunk.usage = _usage(end)
+        if usage is not None:
+            chunk.usage = usage
         return encode_event(chunk.model_dump_json(exclude_unset=True))
 
+    def _usage(self) -> UsageInfo:
+        ends = [choice.end for choice in self._choices if choice.end is not None]
+        prompt, completion = ends[0].prompt_tokens, sum(end.completion_tokens for end in ends)
+        return UsageInfo(prompt_tokens=prompt, total_tokens=prompt + completion, completion_tokens=completion)
 
-def _usage(end: Generation) -> UsageInfo:
-    return UsageInfo(
-        prompt_tokens=end.prompt_tokens,
-        total_tokens=end.prompt_tokens + end.completion_tokens,
-        completion_tokens=end.completion_tokens,
+
+class _Choice:
+    """One of the answers to a request, as far as it has come."""
+
+    def __init__(self, reader: AnswerReader, prefix: str) -> None:
+        self.text = prefix
+        self.calls: list[ToolCall] = []
+        self.end: Generation | None = None
+        self._reader = reader
+        self._tokens: list[engine.TokenLogprob] | None = None
+
+    def take(self, item: Piece | Generation) -> str:
+        """The text that this adds to the answer."""
+        if isinstance(item, Piece):
+            if item.tokens:
+                self._tokens = [*(self._tokens or ()), *item.tokens]
+            text = self._reader.feed(item.text)
+        else:
+            text, self.calls = self._reader.end()
+            self.end = item
+        self.text += text
+        return text
+
+    def reason(self) -> FinishReason:
+        return FinishReason.tool_calls if self.calls else FinishReason(cast("Generation", self.end).finish_reason)
+
+    def logprobs(self) -> Logprobs | None:
+        """Those of the tokens since it was last asked."""
+        tokens, self._tokens = self._tokens, None
+        return None if tokens is None else Logprobs(content=[_logprob(token) for token in tokens])
+
+    def whole(self, index: int) -> ChatCompletionResponseChoice:
+        message = ChatMessage(role=Role.assistant, content=self.text, tool_calls=self.calls or None)
+        choice = ChatCompletionResponseChoice(index=index, finish_reason=self.reason(), message=message)
+        logprobs = self.logprobs()
+        if logprobs is not None:
+            choice.logprobs = logprobs
+        return choice
+
+
+def _logprob(token: engine.TokenLogprob) -> TokenLogprob:
+    return TokenLogprob(
+        token=token.token,
+        logprob=token.logprob,
+        bytes=list(token.token.encode()),
+        token_id=token.id,
+        top_logprobs=[_logprob(other) for other in token.top],
     )

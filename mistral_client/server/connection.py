@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import TypeVar
 
 import anyio
@@ -11,36 +11,46 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from .chat import Answer
-from .engine import Generation
+from .generation import Event
 
 ResultT = TypeVar("ResultT")
 
+PATIENCE = 30.0
+"""Seconds in which a client must have read some of what it is sent; then it counts as gone."""
+
 
 class EventStream(Response):
-    """Sends events as they are generated; a client that leaves ends the generation."""
+    """Sends events as they are generated; a client that leaves, or does not read, ends the generation."""
 
     media_type = "text/event-stream"
 
     def __init__(
-        self, answer: Answer, generation: AbstractAsyncContextManager[AsyncIterator[str | Generation]]
+        self,
+        answer: Answer,
+        generation: AbstractAsyncContextManager[AsyncIterator[Event]],
+        patience: float = PATIENCE,
     ) -> None:
         super().__init__()
         del self.headers["content-length"]
         self._answer = answer
         self._generation = generation
+        self._patience = patience
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         async def run() -> None:
             started = False
-            async with self._generation as pieces, aclosing(self._answer.events(pieces)) as events:
+            async with self._generation as generated, aclosing(self._answer.events(generated)) as events:
                 async for event in events:
                     if not started:
                         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                         started = True
-                    await send({"type": "http.response.body", "body": event, "more_body": True})
+                    with anyio.fail_after(self._patience):
+                        await send({"type": "http.response.body", "body": event, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
 
-        await while_connected(receive, run)
+        # Without the end of the body: the ASGI server closes the connection of a client that does not read.
+        with suppress(TimeoutError):
+            await while_connected(receive, run)
 
 
 async def while_connected(receive: Receive, work: Callable[[], Awaitable[ResultT]]) -> ResultT | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import uuid
 from collections.abc import Sequence
 from functools import cache
@@ -15,6 +14,7 @@ from mistral_client.models.common import UsageInfo
 from mistral_client.models.embeddings import EmbeddingObject, EmbeddingRequest, EmbeddingResponse
 
 from . import errors
+from .embedding_dtype import as_dtype, written
 from .model import Model
 
 DIMENSIONS = 1024
@@ -25,15 +25,15 @@ MAX_TOKENS = 16_384
 """Of one request, over all its texts."""
 
 
-async def embed(model: Model, body: EmbeddingRequest) -> EmbeddingResponse:
-    """The answer to a request.
+async def embed(model: Model, body: EmbeddingRequest, key: str = "") -> EmbeddingResponse:
+    """The answer to a request. Slots are given by `key`.
 
     Raises `WireError` for what this server cannot do, `EngineError` when the model fails.
     """
-    if body.output_dimension not in {None, DIMENSIONS}:
-        raise errors.not_supported("output_dimension", f"output_dimension={body.output_dimension}")
-    if body.output_dtype not in {None, "float"}:
-        raise errors.not_supported("output_dtype", f"output_dtype={body.output_dtype!r}")
+    dimensions = DIMENSIONS if body.output_dimension is None else body.output_dimension
+    if dimensions > DIMENSIONS:
+        message = f"output_dimension: {dimensions} is more than the {DIMENSIONS} dimensions of the model"
+        raise errors.invalid_args("output_dimension", message)
     texts = [body.input] if isinstance(body.input, str) else body.input
     if len(texts) > MAX_INPUTS:
         raise errors.too_much_input("Too many inputs in request, split into more batches.")
@@ -45,15 +45,19 @@ async def embed(model: Model, body: EmbeddingRequest) -> EmbeddingResponse:
         if not prompt:
             raise errors.not_supported(f"input.{position}", "an empty text")
     vectors: list[list[float]] = []
-    for prompt in prompts:  # one by one: who leaves is noticed in between
-        vectors += await to_thread.run_sync(model.engine.embed, [prompt], limiter=model.slots)
-    written = _as_base64 if body.encoding_format == "base64" else (lambda row: row.tolist())
+    async with model.admission.slot(key):
+        for prompt in prompts:  # one by one: who leaves is noticed in between
+            vectors += await to_thread.run_sync(model.engine.embed, [prompt], limiter=model.admission.threads)
+    rows = _unit(_fitted(vectors)[:, :dimensions]) if vectors else ()
+    dtype = body.output_dtype or "float"
     return EmbeddingResponse(
         id=uuid.uuid4().hex,
         object="list",
         data=[
-            EmbeddingObject(object="embedding", embedding=written(row), index=index)
-            for index, row in enumerate(_fitted(vectors) if vectors else ())
+            EmbeddingObject(
+                object="embedding", embedding=written(as_dtype(row, dtype), body.encoding_format), index=index
+            )
+            for index, row in enumerate(rows)
         ],
         model=body.model,
         usage=UsageInfo(prompt_tokens=counted, total_tokens=counted, completion_tokens=0),
@@ -61,7 +65,7 @@ async def embed(model: Model, body: EmbeddingRequest) -> EmbeddingResponse:
 
 
 def _fitted(vectors: Sequence[Sequence[float]]) -> NDArray[np.float32]:
-    """Vectors as rows of 1,024 numbers and unit norm, cosines kept.
+    """Vectors as rows of 1,024 numbers, cosines kept.
 
     Shorter ones get zeros at the end, which changes no cosine; longer ones go through a fixed random projection, which
     keeps cosines to within a few hundredths (Johnson and Lindenstrauss).
@@ -72,6 +76,11 @@ def _fitted(vectors: Sequence[Sequence[float]]) -> NDArray[np.float32]:
         rows = np.pad(rows, ((0, 0), (0, DIMENSIONS - width)))
     elif width > DIMENSIONS:
         rows = rows @ _projection(width)
+    return rows
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of unit norm; one of zeros, which a cut can leave, stays as it is."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(norms == 0, 1, norms), dtype=np.float32)
 
@@ -80,8 +89,3 @@ def _fitted(vectors: Sequence[Sequence[float]]) -> NDArray[np.float32]:
 def _projection(width: int) -> NDArray[np.float32]:
     normal = np.random.default_rng(width).standard_normal((width, DIMENSIONS), dtype=np.float32)
     return np.asarray(normal / np.sqrt(DIMENSIONS), dtype=np.float32)
-
-
-def _as_base64(row: NDArray[np.float32]) -> str:
-    """The vector's little-endian float32 bytes, as `encoding_format` base64 has them."""
-    return base64.b64encode(row.astype("<f4").tobytes()).decode()

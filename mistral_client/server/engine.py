@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 Part = str | int
 """A stretch of a prompt: plain text, never read as control tokens, or the id of one token."""
 
-Emit = Callable[[str], bool]
-"""Takes the next text of a generation; true when nobody listens any more and it must stop."""
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token with its log-probability, natural logarithm, before the temperature and whatever else shapes the draw."""
+
+    token: str
+    id: int
+    logprob: float
+    top: tuple[TokenLogprob, ...] = ()
+    """The likeliest tokens in its place, likeliest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next text of a generation; empty while the prompt is read."""
+
+    text: str
+    tokens: tuple[TokenLogprob, ...] = ()
+    """The tokens that it is made of, where log-probabilities were asked for."""
+
+
+Emit = Callable[[Piece], bool]
+"""Takes the next piece of a generation; true when nobody listens any more and it must stop."""
 
 
 class EngineError(Exception):
@@ -53,10 +74,17 @@ class Sampling:
     """None: a fresh one each time."""
     stop: tuple[str, ...] = ()
     """Texts that end the generation; they are not part of the answer."""
+    top_k: int = 0
+    """Draw from so many of the likeliest tokens; 0: from all."""
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    json_schema: Mapping[str, Any] | None = None
-    """The answer is constrained to JSON that this schema describes; `{}` is any JSON object."""
+    repetition_penalty: float = 1.0
+    logprobs: int | None = None
+    """Each token comes with its log-probability and so many likeliest alternatives; None: without."""
+    grammar: str | None = None
+    """The answer is a sentence of this grammar, in the notation of llama.cpp (GBNF)."""
+    shown: tuple[str, ...] = ()
+    """Control tokens that are part of the answer's text; others are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +123,7 @@ class Engine(Protocol):
     def generate(self, prompt: Sequence[int], sampling: Sampling, emit: Emit) -> Generation:
         """Answer a prompt, handing each new piece of text to `emit` as it is made.
 
-        While the prompt is read `emit` is called with empty text now and then, so that a listener who left
+        While the prompt is read `emit` is called with an empty piece now and then, so that a listener who left
         is noticed. Stops within one token (while reading: one batch) once `emit` returns true.
 
         Raises `ContextLengthError` before any work, `GenerationCancelled` once `emit` returned true, `EngineError` when

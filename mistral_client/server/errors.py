@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastapi.responses import JSONResponse
-from pydantic_core import to_jsonable_python
+from fastapi.responses import JSONResponse, Response
+from pydantic_core import to_json
 
 from .engine import ContextLengthError, EngineError, UnsupportedError
 
@@ -15,14 +15,24 @@ from .engine import ContextLengthError, EngineError, UnsupportedError
 class WireError(Exception):
     """An error answer. `param` names the field of the request that is to blame."""
 
-    def __init__(self, status: int, type: str, code: str | None, message: str, *, param: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        type: str,
+        code: str | None,
+        message: str,
+        *,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = headers
         self.body = {"object": "error", "message": message, "type": type, "param": param, "code": code}
 
     def response(self) -> JSONResponse:
         """The answer itself."""
-        return JSONResponse(self.body, self.status)
+        return JSONResponse(self.body, self.status, headers=self.headers)
 
     def json(self) -> str:
         """Its body, for an error that comes when the answer has begun."""
@@ -32,6 +42,16 @@ class WireError(Exception):
 def invalid_model(name: str) -> WireError:
     """Nobody here goes by this name."""
     return WireError(400, "invalid_model", "1500", f"Invalid model: {name}")
+
+
+def no_such_model(name: str) -> WireError:
+    """The same where the name is the path."""
+    return WireError(404, "invalid_model", "1500", f"Invalid model: {name}")
+
+
+def undeletable(name: str) -> WireError:
+    """Only fine-tuned models can be deleted."""
+    return WireError(403, "invalid_model", None, f"{name} is a base model and cannot be deleted.")
 
 
 def message_order(message: str) -> WireError:
@@ -44,6 +64,16 @@ def assistant_message(message: str) -> WireError:
     return WireError(400, "invalid_request_assistant_message", "3240", message)
 
 
+def function_call(message: str) -> WireError:
+    """A tool call, or the function that it names, cannot be."""
+    return WireError(400, "invalid_function_call", "3280", message)
+
+
+def invalid_args(param: str, message: str) -> WireError:
+    """Fields that do not go together."""
+    return WireError(400, "invalid_request_invalid_args", "3051", message, param=param)
+
+
 def too_much_input(message: str) -> WireError:
     """More texts, or more tokens, than one embeddings request may hold."""
     return WireError(400, "invalid_request_prompt", "3210", message)
@@ -51,13 +81,33 @@ def too_much_input(message: str) -> WireError:
 
 def not_supported(param: str, what: str) -> WireError:
     """A thing of the real API that this server cannot do; it is refused, never ignored."""
-    message = f"{param}: {what} is not supported by this server"
-    return WireError(400, "invalid_request_invalid_args", "3051", message, param=param)
+    return invalid_args(param, f"{param}: {what} is not supported by this server")
 
 
 def not_ready() -> WireError:
     """The model is not loaded (yet)."""
     return WireError(503, "unreachable_backend", "1100", "The model is not loaded.")
+
+
+def closing() -> WireError:
+    """The server ends; what has not begun does not begin any more."""
+    return WireError(503, "unreachable_backend", "1100", "Internal server error")
+
+
+def full(seconds: int) -> WireError:
+    """All slots are taken and the queue is full; in so many seconds it should have gone."""
+    return WireError(
+        429,
+        "service_tier_capacity_exceeded",
+        "3505",
+        "Service tier capacity exceeded for this model.",
+        headers={"retry-after": str(seconds)},
+    )
+
+
+def rate_limited(seconds: int) -> WireError:
+    """The key has used up what it may use in a minute."""
+    return WireError(429, "rate_limited", "1300", "Rate limit exceeded", headers={"retry-after": str(seconds)})
 
 
 def internal() -> WireError:
@@ -72,10 +122,12 @@ def of_engine(error: EngineError) -> WireError:
     return WireError(500, "internal_server_error", "3000", f"The model failed: {error}")
 
 
-def validation(issues: Sequence[Any]) -> JSONResponse:
+def validation(issues: Sequence[Any]) -> Response:
     """422 with one entry for each field that is wrong."""
     shown = [{key: issue[key] for key in ("type", "loc", "msg", "input") if key in issue} for issue in issues]
-    return JSONResponse({"detail": to_jsonable_python(shown, fallback=repr)}, 422)
+    # An infinity among the inputs, such as 1e999, is no JSON.
+    content = to_json({"detail": shown}, inf_nan_mode="strings", fallback=repr)
+    return Response(content, 422, media_type="application/json")
 
 
 def no_route(request_id: str) -> JSONResponse:

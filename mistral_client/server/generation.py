@@ -1,8 +1,7 @@
-"""Runs an engine off the event loop: its pieces of text come as they are made, and who leaves frees its slot."""
+"""Runs an engine off the event loop: its pieces come as they are made, and who leaves frees its slot."""
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,63 +11,93 @@ import anyio
 from anyio import from_thread, to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from .engine import Engine, EngineError, Generation, Sampling
+from .admission import Admission
+from .engine import Engine, EngineError, Generation, Piece, Sampling
+from .errors import WireError
+from .metrics import Observation
+
+Event = tuple[int, Piece | Generation]
+"""What comes of the n-th of the generations that run for one request."""
+
+AHEAD = 64
+"""Pieces that the engine may be ahead of who takes them; then it waits."""
 
 
 @asynccontextmanager
 async def generating(
-    engine: Engine, slots: anyio.CapacityLimiter, prompt: Sequence[int], sampling: Sampling
-) -> AsyncIterator[AsyncIterator[str | Generation]]:
-    """Pieces of text, empty ones while the prompt is read, then the `Generation` that sums them up.
+    engine: Engine,
+    admission: Admission,
+    prompt: Sequence[int],
+    samplings: Sequence[Sampling],
+    *,
+    key: str,
+    observation: Observation,
+) -> AsyncIterator[AsyncIterator[Event]]:
+    """One generation for each sampling: of each its pieces, and last the `Generation` that sums them up.
 
-    Waits for a free slot. Leaving the block, also by cancellation, ends the generation: at once while it waits, within
-    a token while it runs. The iterator raises `EngineError` when the engine does.
+    They wait for a free slot, which is given by `key`, and run one after the other. Leaving the block, also by
+    cancellation, ends them: at once while they wait, within a token while one runs. The iterator raises `EngineError`
+    when the engine does, `WireError` when there is no slot to be had.
     """
-    sender, receiver = anyio.create_memory_object_stream[str | Generation | EngineError](math.inf)
+    # Beside pieces it holds ends and a failure.
+    sender, receiver = anyio.create_memory_object_stream[Event | EngineError | WireError](AHEAD + len(samplings) + 1)
     left = threading.Event()
+    room = threading.Semaphore(AHEAD)
 
-    def emit(text: str) -> bool:
-        if not left.is_set():
-            from_thread.run_sync(sender.send_nowait, text)
-        return left.is_set()
+    async def run(number: int, sampling: Sampling) -> Generation:
+        def emit(piece: Piece) -> bool:
+            if piece.text:
+                observation.token()
+            room.acquire()
+            if not left.is_set():
+                from_thread.run_sync(sender.send_nowait, (number, piece))
+            return left.is_set()
 
-    async def run() -> None:
-        with sender:
-            try:
-                outcome: Generation | EngineError = await to_thread.run_sync(
-                    engine.generate, prompt, sampling, emit, limiter=slots
-                )
-            except EngineError as error:
-                outcome = error
-            sender.send_nowait(outcome)
+        generation = await to_thread.run_sync(engine.generate, prompt, sampling, emit, limiter=admission.threads)
+        sender.send_nowait((number, generation))
+        return generation
+
+    async def run_all() -> None:
+        try:
+            async with admission.slot(key):
+                observation.started()
+                observation.ended([await run(number, sampling) for number, sampling in enumerate(samplings)])
+        except (EngineError, WireError) as error:
+            sender.send_nowait(error)
 
     raised: Exception | None = None
-    with receiver:
+    with sender, receiver:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(run)
+            tasks.start_soon(run_all)
             try:
-                yield _Pieces(receiver)
+                yield _Events(receiver, room)
             except Exception as error:  # noqa: BLE001, raised again below: here it would come out in a group
                 raised = error
             finally:
                 # The thread is not abandoned: leaving takes as long as the engine's next look at `emit`.
                 left.set()
+                room.release()
                 tasks.cancel_scope.cancel()
     if raised is not None:
         raise raised
 
 
-class _Pieces:
+class _Events:
     """Not an async generator: left half-way, that would have to be closed by whoever holds it."""
 
-    def __init__(self, receiver: MemoryObjectReceiveStream[str | Generation | EngineError]) -> None:
+    def __init__(
+        self, receiver: MemoryObjectReceiveStream[Event | EngineError | WireError], room: threading.Semaphore
+    ) -> None:
         self._receiver = receiver
+        self._room = room
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> str | Generation:
-        piece = await anext(self._receiver)
-        if isinstance(piece, EngineError):
-            raise piece
-        return piece
+    async def __anext__(self) -> Event:
+        event = await anext(self._receiver)
+        if isinstance(event, EngineError | WireError):
+            raise event
+        if isinstance(event[1], Piece):
+            self._room.release()
+        return event

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import anyio
-
 from . import errors
+from .admission import WAITING, Admission
 from .cards import Cards
 from .engine import Engine
+from .fim import fills_in
 from .loading import Loaded
+from .metrics import Metrics
 from .prompt import PromptFormat, prompt_format
 
 
@@ -21,19 +22,22 @@ class Model:
     engine: Engine
     format: PromptFormat
     cards: Cards
-    slots: anyio.CapacityLimiter
+    admission: Admission
+    metrics: Metrics
     max_tokens: int | None
 
     @classmethod
-    def of(cls, loaded: Loaded) -> Model:
+    def of(cls, loaded: Loaded, queue: int = WAITING) -> Model:
         """Raises `EngineError` if nobody here knows how to write a prompt for this model."""
         engine = loaded.engine
+        admission = Admission(engine.slots, queue)
         return cls(
             loaded.name,
             engine,
             prompt_format(engine.chat_template, engine.token_id),
-            Cards(loaded.name, loaded.description, engine.context_length),
-            anyio.CapacityLimiter(engine.slots),
+            Cards(loaded.name, loaded.description, engine.context_length, completion_fim=fills_in(engine.token_id)),
+            admission,
+            Metrics(loaded.name, lambda: admission.running, lambda: admission.waiting),
             loaded.max_tokens,
         )
 

@@ -64,3 +64,20 @@ def test_the_default_model_says_what_it_is(command):
     assert (code, errors) == (0, "")
     for word in ("mixtral-8x135m", "open-mixtral-8x7b", "English", "upcycled", "copies", ".gguf (447 MB)"):
         assert word in output
+
+
+def test_an_export(invoke, baby, tmp_path):
+    result = invoke("models", "export", "--format", "safetensors", "--model", baby, tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'out'}\n")
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    again = invoke("models", "export", "--format", "safetensors", "--model", baby, tmp_path / "out")
+    assert again.exit_code == 1
+    assert again.stderr.startswith("error: ")
+    assert "not empty" in again.stderr
+    assert invoke("models", "export", tmp_path / "new").exit_code == 2

@@ -17,8 +17,8 @@ from mistral_client.server.weights.baby import write_gguf
 def served(command, baby):
     """Starts a server; gives its process and its address."""
 
-    def start(*arguments, model=baby):
-        process = command("serve", "--model", model, "--port", 0, *arguments)
+    def start(*arguments, model=baby, **options):
+        process = command("serve", "--model", model, "--port", 0, *arguments, **options)
         shown = process.read_until(process.stderr, "export MISTRAL_ENDPOINT=")
         url = process.stderr.readline().strip()
         assert shown.startswith(f"{model.stem} listens on {url}; Ctrl-C ends it.")
@@ -139,3 +139,53 @@ def test_ended_while_the_default_model_is_fetched(command, raw_server, tmp_path,
     process.send_signal(number)
     assert process.finish() == (code, "", "")
     assert [path.name for path in (tmp_path / "mistral_client").iterdir()] in ([], ["mixtral-8x135m-r1.gguf.lock"])
+
+
+def test_keys_from_everywhere(served, baby, tmp_path):
+    file = tmp_path / "keys"
+    file.write_text("# who may\n\nfiled\n")
+    process, url = served(
+        "--api-key",
+        "given",
+        "--api-key-file",
+        file,
+        "--log-level",
+        "trace",
+        env={"MISTRAL_SERVER_API_KEYS": "one, two,"},
+    )
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        assert client.get("/health").status_code == 200
+        for key, status in (("given", 200), ("filed", 200), ("one", 200), ("two", 200), ("one, two", 401), ("#", 401)):
+            answer = client.get("/v1/models", headers={"authorization": f"Bearer {key}"})
+            assert answer.status_code == status
+    process.terminate()
+    code, output, errors = process.finish()
+    assert code == 0
+    logged = output + errors
+    assert '"GET /v1/models HTTP/1.1" 401' in logged
+    assert not [key for key in ("given", "filed", "one, two") if key in logged]
+
+
+def test_another_address_with_a_key(served):
+    _, url = served("--host", "0.0.0.0", "--api-key", "secret")
+    url = url.replace("0.0.0.0", "127.0.0.1")
+    assert httpx.get(f"{url}/v1/models", trust_env=False).status_code == 401
+    answer = httpx.get(f"{url}/v1/models", headers={"authorization": "Bearer secret", "host": "any"}, trust_env=False)
+    assert answer.status_code == 200
+
+
+def test_keys_that_cannot_be_used(invoke, tmp_path):
+    (tmp_path / "empty").write_text("# nobody\n")
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    for arguments, message in (
+        (["--api-key", "two words"], "of the keys of the server one cannot be used"),
+        (["--api-key", ""], "of the keys of the server one cannot be used"),
+        (["--api-key-file", tmp_path / "empty"], "holds no key"),
+        (["--api-key-file", tmp_path / "bytes"], "is not a text file"),
+        (["--api-key-file", tmp_path / "nowhere"], "cannot be read"),
+        (["--cors-origin", "*"], "is no origin"),
+    ):
+        result = invoke("serve", *arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert message in result.stderr
+        assert "two words" not in result.stderr

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 import time
 from collections.abc import Sequence
 from types import SimpleNamespace
 
+import anyio
 import httpx
 import numpy as np
 import pytest
@@ -21,7 +23,14 @@ from mistral_client import (
     StreamInterrupted,
 )
 from mistral_client.server.app import create_app, the_model
-from mistral_client.server.engine import ContextLengthError, EngineError, Generation, GenerationCancelled
+from mistral_client.server.engine import (
+    ContextLengthError,
+    EngineError,
+    Generation,
+    GenerationCancelled,
+    Piece,
+    TokenLogprob,
+)
 from mistral_client.server.errors import WireError
 from mistral_client.server.loading import Loaded
 from mistral_client.server.local import AsyncTransport, LocalServer, SyncTransport
@@ -37,6 +46,7 @@ class EchoEngine:
 
     def __init__(self, pause: float = 0.0) -> None:
         self.pause = pause
+        self.reading = 0.0
         self.prompts: list[str] = []
         self.samplings = []
         self.running = 0
@@ -61,6 +71,10 @@ class EchoEngine:
         try:
             question = text.rpartition("user\n")[2].partition("\1")[0]
             words = [word + " " for word in question.split()] * (1000 if question.startswith("forever") else 1)
+            emit(Piece(""))
+            if self.reading:
+                time.sleep(self.reading)
+                emit(Piece(""))
             for count, word in enumerate(words):
                 if count == sampling.max_tokens:
                     return Generation("length", len(prompt), count)
@@ -69,7 +83,11 @@ class EchoEngine:
                 if word == "bug ":
                     raise ZeroDivisionError
                 self.steps += 1
-                if emit(word):
+                tokens = ()
+                if sampling.logprobs is not None:
+                    top = (TokenLogprob("?", 0, -0.9),) * sampling.logprobs
+                    tokens = (TokenLogprob(word, len(word), -0.5, top),)
+                if emit(Piece(word, tokens)):
                     raise GenerationCancelled
                 time.sleep(self.pause)
             return Generation("stop", len(prompt), len(words))
@@ -104,6 +122,26 @@ def client(make_client, flavour, server):
     transport = SyncTransport(server) if flavour == "sync" else AsyncTransport(server)
     server.start()
     return make_client("key", "http://local", 0, 10, transport=transport)
+
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "f",
+            "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]},
+        },
+    }
+]
+
+
+def calling(id="abcdefghi", name="f", arguments='{"a": 1}'):
+    call = {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+    return [*HELLO, {"role": "assistant", "content": "", "tool_calls": [call]}]
+
+
+CALLED = calling()
+RESULT = {"role": "tool", "content": "4", "tool_call_id": "abcdefghi", "name": "f"}
 
 
 def say(text, **more):
@@ -151,7 +189,7 @@ def test_what_is_not_given_is_the_apis_default(client, engine):
         None,
         (),
     )
-    assert (sampling.presence_penalty, sampling.frequency_penalty, sampling.json_schema) == (0, 0, None)
+    assert (sampling.presence_penalty, sampling.frequency_penalty, sampling.grammar) == (0, 0, None)
 
 
 def test_an_answer_without_a_limit_has_the_models_own(make_client, flavour):
@@ -207,6 +245,97 @@ def test_text_chunks_are_text(client, engine):
     assert "user\none two\1" in engine.prompts[0]
 
 
+CALL = '[TOOL_CALLS][{"name": "f", "arguments": {"a": 1}}]'
+
+
+@pytest.mark.parametrize("choice", ["auto", "any", "required", {"type": "function", "function": {"name": "f"}}])
+def test_a_call_comes_whole(client, engine, choice):
+    arguments = {"messages": say(CALL), "model": "mistral-tiny", "tools": TOOLS, "tool_choice": choice}
+    answer = client.chat(**arguments).choices[0]
+    assert (answer.finish_reason, answer.message.content) == ("tool_calls", "")
+    call = answer.message.tool_calls[0]
+    assert (call.function.name, json.loads(call.function.arguments), call.index) == ("f", {"a": 1}, 0)
+    assert re.fullmatch("[a-zA-Z0-9]{9}", call.id)
+    assert engine.samplings[0].grammar
+    role, last = [chunk.choices[0] for chunk in client.chat_stream(**arguments)]
+    assert (role.delta.role, role.delta.tool_calls, role.finish_reason) == ("assistant", None, None)
+    assert (last.delta.content, last.finish_reason) == ("", "tool_calls")
+    assert last.delta.tool_calls[0].function == call.function
+
+
+def test_beside_tools_an_answer_may_be_text(client, engine):
+    for text in ("[TOOL_ one two", "plain", "[TOOL_"):
+        answer = client.chat(say(text), "mistral-tiny", tools=TOOLS).choices[0]
+        assert (answer.message.content.strip(), answer.message.tool_calls, answer.finish_reason) == (text, None, "stop")
+        chunks = list(client.chat_stream(say(text), "mistral-tiny", tools=TOOLS))
+        assert "".join(chunk.choices[0].delta.content for chunk in chunks).strip() == text
+    client.chat(say("hi"), "mistral-tiny", tools=TOOLS, tool_choice="none")
+    assert engine.samplings[-1].grammar is None
+    assert '"f"' not in engine.prompts[-1]
+
+
+def test_a_call_that_is_cut_is_no_call(client):
+    answer = client.chat(say(CALL), "mistral-tiny", tools=TOOLS, max_tokens=1).choices[0]
+    assert (answer.message.tool_calls, answer.finish_reason) == (None, "length")
+    assert answer.message.content.strip() == CALL.split()[0]
+
+
+def test_calls_and_results_are_part_of_the_conversation(client, engine):
+    engine.context_length = 2000
+    client.chat([*CALLED, RESULT], "mistral-tiny", tools=TOOLS)
+    assert '"a": 1' in engine.prompts[0]
+    assert "4" in engine.prompts[0].rpartition('"a": 1')[2]
+
+
+def test_early_programs_answer_a_call_by_its_name(client, engine):
+    engine.context_length = 2000
+    result = {"role": "tool", "content": "4", "name": "f"}
+    assert client.chat([*CALLED, result], "mistral-tiny", tools=TOOLS).choices
+
+
+def test_several_answers(client, engine):
+    answer = client.chat(say("a b"), "mistral-tiny", n=3, random_seed=7)
+    assert [(choice.index, choice.message.content) for choice in answer.choices] == [(n, "a b ") for n in range(3)]
+    assert sorted(sampling.random_seed for sampling in engine.samplings) == [7, 8, 9]
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (len(engine.prompts[0]), 6)
+    chunks = list(client.chat_stream(say("a b"), "mistral-tiny", n=3))
+    texts = ["".join(c.choices[0].delta.content for c in chunks if c.choices[0].index == n) for n in range(3)]
+    assert texts == ["a b "] * 3
+    assert [chunk.usage.completion_tokens for chunk in chunks if chunk.usage] == [6]
+
+
+def test_log_probabilities(client, engine):
+    answer = client.chat(say("a é"), "mistral-tiny", logprobs=True, top_logprobs=1)
+    assert engine.samplings[0].logprobs == 1
+    tokens = answer.choices[0].logprobs.content
+    assert [(token.token, token.logprob, token.bytes) for token in tokens] == [
+        ("a ", -0.5, [97, 32]),
+        ("é ", -0.5, [195, 169, 32]),
+    ]
+    assert [[other.token for other in token.top_logprobs] for token in tokens] == [["?"], ["?"]]
+    chunks = list(client.chat_stream(say("a é"), "mistral-tiny", logprobs=True))
+    streamed = [token for chunk in chunks if chunk.choices[0].logprobs for token in chunk.choices[0].logprobs.content]
+    assert [token.token for token in streamed] == ["a ", "é "]
+    assert client.chat(say("a"), "mistral-tiny").choices[0].logprobs is None
+
+
+def test_the_answer_holds_its_prefix(client):
+    messages = [*say("x y"), {"role": "assistant", "content": "so: ", "prefix": True}]
+    assert client.chat(messages, "mistral-tiny").choices[0].message.content == "so: x y "
+    chunks = client.chat_stream(messages, "mistral-tiny")
+    assert "".join(chunk.choices[0].delta.content for chunk in chunks) == "so: x y "
+
+
+def test_a_stream_shows_signs_of_life_while_a_long_prompt_is_read(server, engine):
+    engine.reading = 1.5
+    server.start()
+    with httpx.Client(transport=SyncTransport(server), base_url="http://local") as http:
+        body = {"model": "mistral-tiny", "messages": say("one"), "stream": True}
+        lines = http.post("/v1/chat/completions", json=body).text.split("\n\n")
+    assert lines[1] == ": still working"
+    assert '"content":"one "' in lines[2]
+
+
 def test_models(client):
     models = client.list_models().data
     assert [card.id for card in models] == [
@@ -253,12 +382,32 @@ def test_embeddings(client):
         ),
         ({"messages": say("x" * 600)}, "3051", "too large for model with 600 maximum context length"),
         ({"messages": say([{"type": "image_url", "image_url": "https://x"}])}, "3051", "image_url"),
-        ({"messages": [{"role": "tool", "content": "4", "tool_call_id": "abcdefghi"}]}, "3051", "tool"),
-        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "3051", "tools"),
-        ({"tool_choice": "any"}, "3051", "tool_choice"),
-        ({"n": 2}, "3051", "n=2"),
-        ({"logprobs": True}, "3051", "logprobs"),
-        ({"top_k": 5}, "3051", "top_k"),
+        ({"messages": [{"role": "tool", "content": "4", "tool_call_id": "abcdefghi"}]}, "3230", "role 'tool'"),
+        ({"messages": [*HELLO, {"role": "tool", "content": "4"}]}, "3230", "role 'tool' after role 'user'"),
+        ({"messages": [*CALLED, *HELLO]}, "3230", "Not the same number of function calls and responses"),
+        ({"messages": [*CALLED, RESULT, RESULT]}, "3230", "Not the same number of function calls and responses"),
+        ({"messages": [*CALLED, RESULT, *HELLO]}, "3230", "Unexpected role 'user' after role 'tool'"),
+        ({"messages": [*CALLED, {**RESULT, "tool_call_id": "no"}]}, "3280", "Tool call id was no but must be"),
+        ({"messages": [*calling(id="1234567890"), RESULT]}, "3280", "Tool call id was 1234567890 but must be"),
+        ({"messages": [*calling(name="a b"), RESULT]}, "3280", "Function name was a b but must be"),
+        ({"messages": [*calling(arguments="{"), RESULT]}, "3280", "not JSON"),
+        ({"messages": [*HELLO, {**CALLED[1], "prefix": True}]}, "3240", "prefix"),
+        ({"tool_choice": "any"}, "3051", "tool_choice=any needs tools"),
+        (
+            {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "g"}}},
+            "3051",
+            "no tool is called 'g'",
+        ),
+        ({"tools": [*TOOLS, *TOOLS]}, "3051", "same name"),
+        ({"tools": TOOLS, "response_format": {"type": "json_object"}}, "3051", "response_format"),
+        (
+            {"tools": TOOLS, "messages": [*HELLO, {"role": "assistant", "content": "x", "prefix": True}]},
+            "3051",
+            "prefix",
+        ),
+        ({"top_logprobs": 2}, "3051", "logprobs to be true"),
+        ({"min_tokens": 5}, "3051", "min_tokens=5"),
+        ({"prompt_logprobs": True}, "3051", "prompt_logprobs"),
         ({"prediction": {"type": "content", "content": "x"}}, "3051", "prediction"),
     ],
 )
@@ -292,8 +441,7 @@ def test_options_that_ask_for_nothing_are_no_reason_to_refuse(client):
         ({"input": ["x" * 150] * 150}, "3210", "Too many tokens overall, split into more batches."),
         ({"input": ["x" * 601]}, "3051", "too large"),
         ({"input": [""]}, "3051", "empty"),
-        ({"output_dimension": 3}, "3051", "output_dimension"),
-        ({"output_dtype": "int8"}, "3051", "output_dtype"),
+        ({"output_dimension": 1025}, "3051", "output_dimension"),
     ],
 )
 def test_embeddings_that_cannot_be_made_are_refused(client, arguments, code, message):
@@ -399,6 +547,25 @@ def test_unknown_paths(server):
         }
 
 
+def test_a_lenient_server_drops_what_it_does_not_know(caplog):
+    app = create_app(loaded=Loaded("echo", "", EchoEngine()), lenient=True)
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}, "cache": True}}
+    body = {"model": "echo", "messages": HELLO, "surprise": 1, "tools": [tool], "tool_choice": "none"}
+
+    async def ask():
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://local") as http,
+        ):
+            answer = await http.post("/v1/chat/completions", json=body)
+            return answer, await http.post("/v1/chat/completions", json={**body, "temperature": 9})
+
+    answer, refused = anyio.run(ask)
+    assert answer.json()["choices"][0]["message"]["content"] == "hello "
+    assert all(name in caplog.text for name in ("'surprise'", "'tools.0.function.cache'"))
+    assert [issue["loc"] for issue in refused.json()["detail"]] == [["body", "temperature"]]
+
+
 RAW = {
     "empty": (b"", 422),
     "no JSON": (b"not json", 400),
@@ -410,6 +577,8 @@ RAW = {
     "half a surrogate pair": (b'{"model": "\\ud800"}', 400),
     "bytes that are no UTF-8": (b'{"model": "\xff"}', 400),
     "deep": (b"[" * 100_000, 400),
+    "a number beyond any": (b'{"temperature": 1e999}', 422),
+    "a type that is none": (b'{"model": "echo", "messages": [{"role": "user", "content": [{"type": []}]}]}', 422),
     "5,000 digits": (b'{"max_tokens": ' + b"9" * 5000 + b"}", 400),
 }
 
@@ -450,7 +619,7 @@ def test_what_cannot_be_loaded_is_a_typed_error(make_client, flavour):
 
 def test_a_model_nobody_knows_how_to_prompt():
     engine = EchoEngine()
-    engine.chat_template = "<other>"
+    engine.chat_template = "{% for %}"
     server = LocalServer(lambda: Loaded("echo", "", engine))
     with pytest.raises(LocalModelError, match="chat template"):
         server.start()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mistral_client.server import weights
+from mistral_client.server import grammar, weights
 from mistral_client.server.engine import ContextLengthError, Engine, EngineError, GenerationCancelled, Sampling
 from mistral_client.server.engines.llama_cpp import LlamaCppEngine, _Answer
 from mistral_client.server.weights import baby, smollm2
@@ -44,10 +44,12 @@ class Listener:
 
     def __init__(self, leaves_after=math.inf):
         self.heard = []
+        self.tokens = []
         self.leaves_after = leaves_after
 
-    def __call__(self, text):
-        self.heard.append(text)
+    def __call__(self, piece):
+        self.heard.append(piece.text)
+        self.tokens += piece.tokens
         return len(self.heard) >= self.leaves_after
 
     @property
@@ -191,7 +193,7 @@ def test_stop_texts_wherever_the_tokens_end(text, cuts, stops):
     ends = sorted({min(cut, len(text)) for cut in cuts} | {len(text)})
     pieces = [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     listener = Listener()
-    answer = _Answer(listener, stops, threading.Event())
+    answer = _Answer(listener, Sampling(stop=tuple(stops)), threading.Event())
     for piece in pieces:
         if answer({"choices": [{"text": piece, "finish_reason": None}]}):
             break
@@ -230,16 +232,37 @@ def test_a_prompt_without_meaning_is_an_error(engine, prompt):
 
 def test_any_json_object(engine, prompt):
     for seed in range(8):
-        sampling = Sampling(temperature=1.0, max_tokens=800, random_seed=seed, json_schema={})
+        sampling = Sampling(temperature=1.0, max_tokens=800, random_seed=seed, grammar=grammar.ANY_OBJECT)
         listener = Listener()
         if engine.generate(prompt, sampling, listener).finish_reason == "stop":
             assert isinstance(json.loads(listener.text), dict)
         assert listener.text.startswith("{")
 
 
-def test_a_schema_that_would_not_hold_is_refused(engine, prompt):
-    with pytest.raises(EngineError, match="schema"):
-        engine.generate(prompt, Sampling(json_schema={"type": "object", "required": ["a"]}), Listener())
+def test_what_is_no_grammar_is_refused(engine, prompt):
+    for broken in ("root ::= (", "nothing", "root ::= nowhere"):
+        with pytest.raises(EngineError, match="grammar"):
+            engine.generate(prompt, Sampling(grammar=broken), Listener())
+    assert text_of(engine, prompt, GREEDY)
+
+
+@pytest.mark.parametrize("alternatives", [0, 3])
+def test_log_probabilities(engine, prompt, alternatives):
+    listener = Listener()
+    engine.generate(prompt, Sampling(temperature=0, max_tokens=6, logprobs=alternatives), listener)
+    assert [token.token for token in listener.tokens] == [text for text in listener.heard if text]
+    for token in listener.tokens:
+        assert token.logprob < 0
+        assert len(token.top) == alternatives
+        assert [other.logprob for other in token.top] == sorted((other.logprob for other in token.top), reverse=True)
+        if alternatives:
+            assert (token.top[0].id, token.top[0].logprob) == (token.id, token.logprob), "greedy takes the likeliest"
+
+
+def test_top_k_and_repetition_penalty_are_used(engine, prompt):
+    greedy = text_of(engine, prompt, GREEDY)
+    assert text_of(engine, prompt, Sampling(temperature=1.5, top_k=1, max_tokens=24)) == greedy
+    assert text_of(engine, prompt, Sampling(temperature=0, repetition_penalty=5.0, max_tokens=24)) != greedy
 
 
 # Leaving
@@ -278,8 +301,8 @@ def test_closing_ends_what_runs(baby_gguf):
     engine = LlamaCppEngine(baby_gguf, threads=1)
     begun, failures = threading.Event(), []
 
-    def emit(text):
-        if text:
+    def emit(piece):
+        if piece.text:
             begun.set()
             time.sleep(0.005)
         return False
@@ -466,7 +489,7 @@ except EngineError:
 with LlamaCppEngine({str(baby_gguf)!r}) as engine:
     prompt = engine.tokenize([1, "hello"])
     engine.generate(prompt, Sampling(max_tokens=5), lambda text: False)
-    engine.generate(prompt, Sampling(max_tokens=50, json_schema={{}}), lambda text: False)
+    engine.generate(prompt, Sampling(max_tokens=50, grammar='root ::= "x"'), lambda text: False)
     engine.embed([prompt])
     for bad in ([], [10**9]):
         try:
@@ -544,13 +567,14 @@ def test_mixtral_follows_a_schema(mixtral):
         "required": ["city", "people"],
         "additionalProperties": False,
     }
-    text = text_of(mixtral, chatml(mixtral, QUESTIONS[0]), Sampling(temperature=0, max_tokens=80, json_schema=schema))
+    text = text_of(
+        mixtral,
+        chatml(mixtral, QUESTIONS[0]),
+        Sampling(temperature=0, max_tokens=80, grammar=grammar.of_schema(schema)),
+    )
     answer = json.loads(text)
     assert set(answer) == {"city", "people"}
     assert text == json.dumps(answer, ensure_ascii=False)
-    for unknown in ({"type": "nonsense"}, {"$ref": "#/nowhere"}, {"type": "string", "pattern": "["}):
-        with pytest.raises(EngineError, match="schema"):
-            mixtral.generate([1], Sampling(json_schema=unknown), Listener())
 
 
 @pytest.mark.weights

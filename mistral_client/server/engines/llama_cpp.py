@@ -29,8 +29,9 @@ from mistral_client.server.engine import (
     Generation,
     GenerationCancelled,
     Part,
+    Piece,
     Sampling,
-    UnsupportedError,
+    TokenLogprob,
 )
 from mistral_client.server.weights import WeightsError, check_model
 
@@ -70,26 +71,8 @@ _DEFAULT_CONTEXT = 8192
 
 _CONTROL, _USER_DEFINED = 3, 4  # llama.cpp's token types
 
-_JSON_OBJECT = r"""
-root ::= object
-object ::= "{" ( member ( ", " member )* )? "}"
-member ::= string ": " value
-value ::= object | array | string | number | "true" | "false" | "null"
-array ::= "[" ( value ( ", " value )* )? "]"
-string ::= "\"" ( [^"\\\x00-\x1F\x7F] | "\\" ( ["\\/bfnrt] | "u" code ) )* "\""
-code ::= [0-9a-cA-CefEF] [0-9a-fA-F]{3} | [dD] [0-7] [0-9a-fA-F]{2}
-number ::= "-"? ( "0" | [1-9] [0-9]{0,15} ) ( "." [0-9]{1,16} )? ( [eE] [-+]? [0-9]{1,3} )?
-"""
-"""Any JSON object, on one line and without half a surrogate pair, in llama.cpp's own notation of grammars.
-
-https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md
-"""
-
-_COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""JSON on one line. Free to choose white space, small models fill their answer with it.
-
-https://github.com/guidance-ai/llguidance/blob/main/docs/json_schema.md
-"""
+_LEAST_LOGPROB = -9999.0
+"""What stands for the logarithm of 0, which JSON cannot hold."""
 
 
 class LlamaCppEngine:
@@ -147,7 +130,6 @@ class LlamaCppEngine:
         # llama.cpp finds user-defined tokens in plain text too. Files exist that declare <|im_start|> as one.
         marks = [token for token, _, kind in typed if kind == _USER_DEFINED and re.fullmatch(r"<.+>|\[.+\]", token)]
         self._marks = re.compile("|".join(map(re.escape, marks))) if marks else None
-        self._sentencepiece = metadata.get("tokenizer.ggml.model") == "llama"
 
         self._idle = threading.Condition()
         self._running = 0
@@ -209,7 +191,7 @@ class LlamaCppEngine:
         with self._open():
             if limit < 1:  # llama.cpp would make one token
                 return Generation("length", prompt_tokens=len(prompt), completion_tokens=0)
-            answer = _Answer(emit, sampling.stop, self._closing)
+            answer = _Answer(emit, sampling, self._closing)
             self._complete(self._request(prompt, sampling, limit), answer)
         reason: Literal["stop", "length", "model_length"] = "stop"
         if not answer.stopped:
@@ -281,51 +263,27 @@ class LlamaCppEngine:
             "seed": seed % (2**32 - 1),
             "cache_prompt": not repeatable,
             # Mistral's samplers in the order of mistral-inference, and nothing that a file or llama.cpp would add.
-            "samplers": ["penalties", "temperature", "top_p"],
+            "samplers": ["penalties", "temperature", "top_k", "top_p"],
             "mirostat": 0,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
             "presence_penalty": sampling.presence_penalty,
             "frequency_penalty": sampling.frequency_penalty,
-            "repeat_penalty": 1.0,
+            "repeat_penalty": sampling.repetition_penalty,
             "repeat_last_n": self.context_length,
             "stream": True,
             "return_progress": True,
             "timings_per_token": True,
         }
-        if sampling.json_schema:
-            request["json_schema"] = self._enforced(sampling.json_schema)
-        elif sampling.json_schema is not None:
-            request["grammar"] = _JSON_OBJECT
+        if sampling.grammar is not None:
+            request["grammar"] = sampling.grammar
+        if sampling.logprobs is not None:
+            # At least one, for 0 means none. llama.cpp counts the token that was drawn among them.
+            request["n_probs"] = max(sampling.logprobs, 1)
+        if sampling.shown:
+            request["preserved_tokens"] = list(sampling.shown)
         return request
-
-    def _enforced(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        """The schema as it is sent. Raises `EngineError` when llama.cpp would not hold the model to it."""
-        # llguidance, which reads schemas for llama.cpp, takes "▁{" for "{" and leaves its path at the first token.
-        if self._sentencepiece:
-            raise UnsupportedError("llama.cpp cannot hold a model with a SentencePiece vocabulary to a JSON schema")
-        constraint = {**schema, "x-guidance": _COMPACT}
-        # A schema that it cannot follow is dropped without a word. So press for a letter that begins no JSON: if it
-        # comes, nothing holds the model back.
-        texts: list[str] = []
-
-        def collect(text: str) -> bool:
-            texts.append(text)
-            return False
-
-        request = {
-            "prompt": [0],
-            "n_predict": 1,
-            "temperature": 0,
-            "json_schema": constraint,
-            "logit_bias": [["Z", 1e6]],
-            "cache_prompt": False,
-            "stream": True,
-        }
-        self._complete(request, _Answer(collect, (), self._closing))
-        if "".join(texts).startswith("Z"):
-            raise UnsupportedError("llama.cpp cannot hold an answer to this JSON schema")
-        return constraint
 
     def _complete(self, request: Mapping[str, Any], answer: _Answer) -> None:
         self._server.handle_completions(request, answer)
@@ -355,16 +313,19 @@ class LlamaCppEngine:
 class _Answer:
     """What comes of one generation. Called with each chunk that llama.cpp makes; true ends the generation."""
 
-    def __init__(self, emit: Emit, stop: Sequence[str], closing: threading.Event) -> None:
+    def __init__(self, emit: Emit, sampling: Sampling, closing: threading.Event) -> None:
         self.tokens = 0
         self.ended = False
         self.stopped = False
         """Ended by the model or a stop text, not by a limit."""
         self.failure: BaseException | None = None
         self._emit = emit
-        self._stop = [text for text in stop if text]
+        self._stop = [text for text in sampling.stop if text]
+        self._alternatives = sampling.logprobs
         self._held = ""
         """The end of the text so far, which may be the beginning of a stop text."""
+        self._tokens: tuple[TokenLogprob, ...] = ()
+        """Those whose text has not been handed out."""
         self._closing = closing
 
     def __call__(self, chunk: dict[str, Any]) -> bool:
@@ -394,10 +355,20 @@ class _Answer:
             text, self._held = text[: len(text) - hold], text[len(text) - hold :]
             self.stopped = reason == "stop"
         self.ended = found is not None or reason is not None
+        if self._alternatives is not None:
+            content = (choice["logprobs"] or {}).get("content") or ()
+            self._tokens += tuple(_token(entry, self._alternatives) for entry in content)
 
-        if (text or not self.ended) and self._emit(text) and not self.ended:
-            raise GenerationCancelled
+        if text or not self.ended:
+            tokens, self._tokens = (self._tokens, ()) if text else ((), self._tokens)
+            if self._emit(Piece(text, tokens)) and not self.ended:
+                raise GenerationCancelled
         return self.ended
+
+
+def _token(entry: Mapping[str, Any], alternatives: int) -> TokenLogprob:
+    top = tuple(_token(other, 0) for other in entry.get("top_logprobs", ())[:alternatives])
+    return TokenLogprob(entry["token"], entry["id"], max(entry["logprob"], _LEAST_LOGPROB), top)
 
 
 def _overlap(text: str, stops: Sequence[str]) -> int:

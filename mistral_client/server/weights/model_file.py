@@ -16,6 +16,8 @@ from .gguf_header import Header, ValueType, read_header
 
 _ONE_EXPERT = re.compile(r"blk\.\d+\.ffn_(gate|up|down)\.\d+\.weight")
 
+_BLOCK = re.compile(r"^blk\.\d+\.")
+
 _PART = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 _VOCABULARY = {
@@ -63,6 +65,8 @@ def check_model(path: str | os.PathLike[str]) -> Header:
     _check_sizes(path, header, architecture)
     _check_experts(path, header, architecture)
     _check_vocabulary(path, header)
+    if architecture == "llama":
+        _check_shapes(path, header)
     _check_parts(path, header)
     return header
 
@@ -119,6 +123,52 @@ def _check_vocabulary(path: Path, header: Header) -> None:
         is_list = header.types[key] == (ValueType.ARRAY, item)
         if not is_list or (not key.endswith("merges") and len(header.metadata[key]) != len(tokens)):
             raise WeightsError(f"{path} has a broken vocabulary: {key} does not fit the tokens; download it again")
+
+
+def _check_shapes(path: Path, header: Header) -> None:
+    """Hold each tensor of a Llama or Mixtral against the sizes that the metadata give."""
+
+    def size(name: str, default: int | None = None) -> int | None:
+        value = header.metadata.get(f"llama.{name}", default)
+        return value if _is_count(value) else None  # lists have a number a layer, and are left to llama.cpp
+
+    hidden, heads = size("embedding_length"), size("attention.head_count")
+    head = hidden // heads if hidden and heads else None
+    keys, values = size("attention.key_length", head), size("attention.value_length", head)
+    key_value_heads = size("attention.head_count_kv", heads)
+    forward, experts = size("feed_forward_length"), size("expert_count")
+    vocabulary = len(header.metadata["tokenizer.ggml.tokens"])
+    expected: dict[str, tuple[int | None, ...]] = {
+        "token_embd": (hidden, vocabulary),
+        "output": (hidden, vocabulary),
+        "output_norm": (hidden,),
+        "attn_norm": (hidden,),
+        "ffn_norm": (hidden,),
+        "attn_q": (hidden, _product(heads, keys)),
+        "attn_k": (hidden, _product(key_value_heads, keys)),
+        "attn_v": (hidden, _product(key_value_heads, values)),
+        "attn_output": (_product(heads, values), hidden),
+        "ffn_gate": (hidden, forward),
+        "ffn_up": (hidden, forward),
+        "ffn_down": (forward, hidden),
+        "ffn_gate_inp": (hidden, experts),
+        "ffn_gate_exps": (hidden, forward, experts),
+        "ffn_up_exps": (hidden, forward, experts),
+        "ffn_down_exps": (forward, hidden, experts),
+    }
+    for tensor in header.tensors:
+        wanted = expected.get(_BLOCK.sub("", tensor.name).removesuffix(".weight"))
+        if wanted is None or not tensor.name.endswith(".weight") or None in wanted:
+            continue
+        if tensor.shape != wanted:
+            raise WeightsError(
+                f"{path} holds {tensor.name!r} in the shape {tensor.shape} where its metadata ask for {wanted}; "
+                "download it again"
+            )
+
+
+def _product(count: int | None, each: int | None) -> int | None:
+    return None if count is None or each is None else count * each
 
 
 def _check_parts(path: Path, header: Header) -> None:

@@ -1,0 +1,179 @@
+"""The door: who may come in, and what may be brought along. What is not allowed here reaches no route."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import anyio
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .errors import WireError
+from .keys import Keys
+
+OPEN = "/health"
+"""The only path that asks for no key."""
+
+MAX_BODY = 8 * 2**20
+"""Bytes of a request's body."""
+
+LINGER = 1.0
+"""Seconds for which a refused body is still taken in, so that the client comes to read why."""
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+"""Names by which programs of this machine call it."""
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@/?#\\\[\]]+)(:[0-9]*)?")
+_EXPOSED = ("mistral-correlation-id", "retry-after", "x-model-deprecation-timestamp")
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Who may come in.
+
+    keys: one of them must be sent, except for `/health`.
+    hosts: names, in lower case and without port, by which the server may be called; None for any. Against web pages
+    whose own name has been made to lead here.
+    origins: web pages' origins that may call from a browser, besides the server's own.
+    max_body: bytes of a request's body.
+    """
+
+    keys: Keys = field(default_factory=Keys)
+    hosts: Collection[str] | None = None
+    origins: Collection[str] = ()
+    max_body: int = MAX_BODY
+
+
+def refusal(status: int, message: str) -> WireError:
+    """What is not let in, as an error of the API."""
+    return WireError(status, "invalid_request_error", None, message)
+
+
+class Door:
+    """Middleware that keeps a guard's rules. The name of the key's owner is put in the state as `client_key`."""
+
+    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+        self._app = app
+        self._guard = guard
+        self._inside: ASGIApp = self._with_key
+        if guard.origins:
+            self._inside = CORSMiddleware(
+                self._with_key,
+                allow_origins=guard.origins,
+                allow_methods=("GET", "POST", "DELETE"),
+                allow_headers=("*",),
+                expose_headers=_EXPOSED,
+            )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+        elif (error := self._stranger(Headers(scope=scope))) is not None:
+            await _turn_away(error.response(), receive, send)
+        else:
+            await self._inside(scope, receive, send)
+
+    def _stranger(self, headers: Headers) -> WireError | None:
+        host = headers.get("host", "").lower()
+        parsed = _HOST.fullmatch(host)
+        if parsed is None or (self._guard.hosts is not None and parsed[1] not in self._guard.hosts):
+            return refusal(403, "The server is not called by this host name.")
+        for origin in headers.getlist("origin"):
+            if origin not in self._guard.origins and not _same(origin, host):
+                return refusal(403, "Web pages of this origin may not call the server.")
+        return None
+
+    async def _with_key(self, scope: Scope, receive: Receive, send: Send) -> None:
+        authorizations = Headers(scope=scope).getlist("authorization")
+        # Not the URL: it is put together from the header `Host`, too.
+        if scope["path"] == OPEN:
+            owner: str | None = ""
+        else:
+            owner = self._guard.keys.owner(authorizations[0].encode("latin-1") if len(authorizations) == 1 else None)
+        if owner is None:
+            unauthorized = JSONResponse({"detail": "Unauthorized"}, 401, {"www-authenticate": "Bearer"})
+            await _turn_away(unauthorized, receive, send)
+            return
+        scope.setdefault("state", {})["client_key"] = owner
+        await self._with_body(scope, receive, send)
+
+    async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self._look_at_declaration(scope["method"], Headers(scope=scope))
+            body = await self._read(receive)
+        except WireError as error:
+            await _turn_away(error.response(), receive, send)
+            return
+        if body is None:
+            return  # nobody is there any more
+        unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return unread.pop() if unread else await receive()
+
+        await self._app(scope, replay, send)
+
+    def _look_at_declaration(self, method: str, headers: Headers) -> None:
+        """What can be said against a body before it is read. Raises `WireError`."""
+        if int(headers.get("content-length", "0")) > self._guard.max_body:
+            raise self._too_large()
+        if headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise refusal(415, "The body must not be compressed.")
+        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        # A web page can send other types anywhere without asking first.
+        if method == "POST" and media_type != "application/json":
+            raise refusal(415, "The body must have the content type application/json.")
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """The whole body; None if the client leaves in the middle. Raises `WireError` at the limit."""
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            body += message.get("body", b"")
+            if len(body) > self._guard.max_body:
+                raise self._too_large()
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    def _too_large(self) -> WireError:
+        return refusal(413, f"The body is larger than {self._guard.max_body} bytes.")
+
+
+def _same(origin: str, host: str) -> bool:
+    """Whether a page comes from the very server that it calls: its own documentation does."""
+    scheme, separator, netloc = origin.partition("://")
+    return bool(separator) and scheme in ("http", "https") and netloc.lower() == host
+
+
+def is_origin(text: str) -> bool:
+    """Whether this is an origin as browsers send it, such as `https://example.org`."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and text == f"{parts.scheme}://{parts.netloc}" and "@" not in text
+
+
+async def _turn_away(response: Response, receive: Receive, send: Send) -> None:
+    """Answer without having read the body, and close the connection.
+
+    A connection closed while bytes arrive is reset, and the client may lose the answer. So these are taken in for a
+    moment after the answer, which is complete by its content length.
+    """
+    response.headers["connection"] = "close"
+    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    with anyio.move_on_after(LINGER):
+        while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
+            pass
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,297 @@
+import contextlib
+import json
+import math
+import random
+
+import jsonschema
+import pytest
+
+from mistral_client.server import grammar, weights
+from mistral_client.server.engine import Sampling, UnsupportedError
+from mistral_client.server.engines.llama_cpp import LlamaCppEngine
+from mistral_client.server.weights import baby
+
+WORD = {"type": "string", "minLength": 1, "maxLength": 6}
+TREE = {
+    "$ref": "#/$defs/node",
+    "$defs": {
+        "node": {
+            "type": "object",
+            "properties": {
+                "name": WORD,
+                "children": {"type": "array", "items": {"$ref": "#/$defs/node"}, "maxItems": 1},
+            },
+            "required": ["name"],
+        }
+    },
+}
+
+
+def expression(operator):
+    """Sums and products of each other."""
+    operand = {"$ref": "#/$defs/expression"}
+    nodes = [
+        {
+            "type": "object",
+            "properties": {"operator": operator(sign), "left": operand, "right": operand},
+            "required": ["operator", "left", "right"],
+        }
+        for sign in "+*"
+    ]
+    return {"$ref": "#/$defs/expression", "$defs": {"expression": {"anyOf": [{"type": "boolean"}, *nodes]}}}
+
+
+EXPRESSION = expression(lambda sign: {"const": sign})
+SCHEMAS = {
+    "expression": EXPRESSION,
+    "word": WORD,
+    "boolean": {"type": "boolean"},
+    "null": {"type": "null"},
+    "enum": {"enum": ["a", 'quoted "b"', "back\\slash", "line\nbreak", "é€😀", 1, 1.5, None, True, {"k": [1, 2]}]},
+    "enum of one type": {"type": "string", "enum": ["a", 1, None]},
+    "number that is an integer": {"type": "integer", "enum": [1.5, 2]},
+    "const": {"const": {"a": [1, {"b": None}]}},
+    "integer": {"type": "integer", "minimum": -12, "maximum": 1305},
+    "integer, strict": {"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 2},
+    "integer from": {"type": "integer", "minimum": 7},
+    "integer to": {"type": "integer", "maximum": -7},
+    "optional": {
+        "type": "object",
+        "properties": {"a": {"type": "boolean"}, "b": WORD, "c": {"type": "null"}, "d": {"enum": [1, 2]}},
+    },
+    "required in the middle": {
+        "type": "object",
+        "properties": {"a": {"type": "boolean"}, "b": {"type": "null"}, "c": {"type": "null"}, "d": {"enum": [1]}},
+        "required": ["b", "d"],
+    },
+    "closed": {"type": "object", "properties": {}, "additionalProperties": False},
+    "map": {"type": "object", "additionalProperties": {"type": "boolean"}},
+    "names to be escaped": {
+        "type": "object",
+        "properties": {'a "b"\\\n': {"type": "null"}, "ü": {"type": "null"}},
+        "required": ['a "b"\\\n', "ü"],
+    },
+    "array": {"type": "array", "items": {"type": "boolean"}, "minItems": 2, "maxItems": 3},
+    "empty array": {"type": "array", "maxItems": 0},
+    "array of up to one": {"type": "array", "items": {"type": "null"}, "maxItems": 1},
+    "tuple": {"type": "array", "prefixItems": [{"type": "null"}, WORD], "minItems": 2, "maxItems": 2},
+    "anyOf": {"anyOf": [WORD, {"type": "null"}, {"type": "array", "items": {"type": "boolean"}, "maxItems": 2}]},
+    "oneOf": {"oneOf": [WORD, {"type": ["null", "boolean"]}]},
+    "types": {"type": ["string", "null"], "maxLength": 3},
+    "date": {"type": "string", "format": "date"},
+    "date-time": {"type": "string", "format": "date-time"},
+    "time": {"type": "string", "format": "time"},
+    "uuid": {"type": "string", "format": "uuid"},
+    "ipv4": {"type": "string", "format": "ipv4"},
+    "email": {"type": "string", "format": "email"},
+    "long": {
+        "type": "object",
+        "properties": {"a": {"type": "string", "minLength": 3, "maxLength": 5000}, "b": {"enum": [1]}},
+        "required": ["a", "b"],
+    },
+    "tree": TREE,
+}
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    with LlamaCppEngine(baby.write_gguf(tmp_path_factory.mktemp("baby") / "baby.gguf"), threads=1) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def mixtral():
+    with LlamaCppEngine(weights.default_model(), context_length=1024, slots=1) as engine:
+        yield engine
+
+
+def answers(engine, text, seeds, question="Answer in JSON.", max_tokens=300):
+    """The answers within a grammar that came to an end."""
+    prompt = engine.tokenize([question])
+    for seed in range(seeds):
+        pieces = []
+
+        def emit(piece, pieces=pieces):
+            pieces.append(piece.text)
+            return False
+
+        sampling = Sampling(temperature=1.0, max_tokens=max_tokens, random_seed=seed, grammar=text)
+        if engine.generate(prompt, sampling, emit).finish_reason == "stop":
+            yield "".join(pieces)
+
+
+def check(text, schema):
+    value = json.loads(text)
+    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER).validate(
+        value
+    )
+    assert "\n" not in text
+    text.encode()
+    return value
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_each_answer_is_valid(engine, name):
+    schema = SCHEMAS[name]
+    found = [check(text, schema) for text in answers(engine, grammar.of_schema(schema), 6)]
+    assert found
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("name", ["required in the middle", "tuple", "enum", "date-time"])
+def test_each_answer_of_a_trained_model_is_valid(mixtral, name):
+    schema = SCHEMAS[name]
+    found = [check(text, schema) for text in answers(mixtral, grammar.of_schema(schema), 1)]
+    assert found
+
+
+def test_any_object(engine):
+    for text in answers(engine, grammar.ANY_OBJECT, 10, max_tokens=800):
+        assert isinstance(json.loads(text), dict)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 9), (0, 10), (3, 3), (1, 100), (17, 123), (99, 101), (-5, 5), (-120, -7), (-1, 0), (0, 1009)]
+)
+def test_integer_bounds_are_exact(low, high):
+    body = grammar.of_schema({"type": "integer", "minimum": low, "maximum": high}).split("\n", 1)[0]
+    accepts = matcher(body.removeprefix("root ::= "))
+    for value in range(low - 1200, high + 1200):
+        assert accepts(str(value)) == (low <= value <= high), value
+    assert not accepts("-0")
+    assert not accepts("00")
+
+
+def matcher(body):
+    """A grammar of literals, classes and counts is nearly a regular expression."""
+    import re
+
+    expression = re.compile(re.sub(r'"([^"]*)"|\s+', lambda match: match[1] or "", body))
+    return lambda text: expression.fullmatch(text) is not None
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": "(a+)+$", "format": "date"},
+        {"type": ["string", "null"], "nonsense": 1},
+        {"type": "number", "multipleOf": 0.1},
+        {"type": "array", "uniqueItems": True},
+        {"type": "object", "patternProperties": {"a": {}}},
+        {"not": {}},
+        {"if": {}, "then": {}},
+        {"type": "text"},
+        {"type": ["string", []]},
+        {"type": []},
+        {"type": {}},
+        {"anyOf": []},
+        {"anyOf": 1},
+        {"anyOf": [{"type": "null"}], "type": "string"},
+        {"oneOf": [{"type": "integer"}, {"type": "number"}]},
+        {"oneOf": [{"type": ["string"]}, {"type": "string"}]},
+        {"oneOf": [{}, {"type": "string"}]},
+        {"enum": []},
+        {"enum": "a"},
+        {"type": "string", "enum": [1]},
+        {"enum": ["a", "b"], "maxLength": 1},
+        {"const": math.nan},
+        {"type": "integer", "minimum": 2, "maximum": 1},
+        {"type": "integer", "minimum": 0, "exclusiveMinimum": True},
+        {"type": "integer", "minimum": "1"},
+        {"type": "integer", "minimum": 0.5},
+        {"type": "string", "minLength": -1},
+        {"type": "string", "minLength": 2, "maxLength": 1},
+        {"type": "string", "format": "nonsense"},
+        {"type": "object", "required": [[]]},
+        {"type": "object", "properties": []},
+        {"$ref": "#"},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}, {"type": "null"}]}}},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}},
+        {"$ref": "#/nowhere"},
+        {"$ref": "https://example.com/schema"},
+        {"enum": ["x" * 1_100_000]},
+        {"type": "object", "properties": {f"p{n}": {"type": "string", "maxLength": n} for n in range(800)}},
+        {"type": "object", "properties": {f"p{n}": {"type": "null"} for n in range(10_100)}},
+        {"properties": {"a": 1}},
+        expression(lambda sign: {"type": "string"}),
+        {"type": "object", "properties": {f"p{n}": {"type": "null"} for n in range(600)}},
+    ],
+    ids=lambda schema: json.dumps(schema)[:60],
+)
+def test_what_cannot_be_followed_is_refused(schema):
+    with pytest.raises(UnsupportedError, match="the schema"):
+        grammar.of_schema(schema)
+
+
+def test_a_schema_nested_too_deep_is_refused():
+    schema = {"type": "null"}
+    for _ in range(70):
+        schema = {"type": "array", "items": schema}
+    with pytest.raises(UnsupportedError, match="deep"):
+        grammar.of_schema(schema)
+
+
+def test_a_random_word_in_the_place_of_a_keyword_never_breaks_it():
+    words = ["type", "enum", "const", "properties", "required", "items", "anyOf", "oneOf", "allOf", "$ref", "minimum"]
+    words += ["maxLength", "minItems", "format", "prefixItems", "additionalProperties", "exclusiveMaximum"]
+    things = [
+        None,
+        True,
+        1,
+        -1,
+        0.5,
+        "string",
+        "object",
+        "#",
+        [],
+        {},
+        ["a"],
+        [{}],
+        {"a": {}},
+        [["x"]],
+        "integer",
+        "array",
+    ]
+    draw = random.Random(1)
+    followed = 0
+    for _ in range(5_000):
+        schema = {draw.choice(words): draw.choice(things) for _ in range(draw.randint(1, 3))}
+        with contextlib.suppress(UnsupportedError):
+            followed += grammar.of_schema(schema).startswith("root ::= ")
+    assert followed > 100
+
+
+# Calls
+
+CALLS = [
+    ("turn", {"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]}),
+    (
+        "set",
+        {"type": "object", "properties": {"to": {"type": "integer", "minimum": 1, "maximum": 5}}, "required": ["to"]},
+    ),
+]
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+def test_calls_that_are_required(engine, parallel):
+    text = grammar.of_calls(CALLS, mark="CALL^]:", required=True, parallel=parallel)
+    found = list(answers(engine, text, 8))
+    assert found
+    for answer in found:
+        calls = json.loads(answer.removeprefix("CALL^]:"))
+        assert 1 <= len(calls) <= (8 if parallel else 1)
+        for call in calls:
+            assert set(call) == {"name", "arguments"}
+            jsonschema.validate(call["arguments"], dict(CALLS)[call["name"]])
+
+
+def test_calls_that_are_not_required(engine):
+    text = grammar.of_calls(CALLS, mark="CALL", required=False, parallel=True)
+    for answer in answers(engine, text, 8, max_tokens=40):
+        assert not answer.startswith("CALL") or json.loads(answer.removeprefix("CALL"))
+
+
+def test_arguments_that_cannot_be_followed_are_refused():
+    with pytest.raises(UnsupportedError, match="f"):
+        grammar.of_calls([("f", {"not": {}})], mark="CALL", required=True, parallel=True)
