@@ -42,7 +42,7 @@ docs: .venv/dev
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs site
 
 clean:
-	rm -rf .venv .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
+	rm -rf .venv .compat .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
 
 # One environment; the stamps say what was installed into it last.
 .venv/local: pyproject.toml

@@ -77,7 +77,10 @@ def test_the_commands_exist():
                 if "mistral-client" in words and words[0] != "pip":
                     command, *rest = words[words.index("mistral-client") + 1 :]
                     assert command in program.commands, (name(page), words)
-                    options = {option for param in program.commands[command].params for option in param.opts}
+                    named = program.commands[command]
+                    if rest and rest[0] in getattr(named, "commands", ()):
+                        named, rest = named.commands[rest[0]], rest[1:]
+                    options = {option for param in named.params for option in param.opts}
                     # What follows a script is the script's own.
                     given = rest[: next((i for i, word in enumerate(rest) if word.endswith(".py")), None)]
                     assert {word for word in given if word.startswith("--")} <= options, (name(page), words)

@@ -277,7 +277,7 @@ def test_beside_tools_an_answer_may_be_text(client, engine):
 def test_a_call_that_is_cut_is_no_call(client):
     answer = client.chat(say(CALL), "mistral-tiny", tools=TOOLS, max_tokens=1).choices[0]
     assert (answer.message.tool_calls, answer.finish_reason) == (None, "length")
-    assert answer.message.content.strip() == CALL.split()[0]
+    assert answer.message.content.strip() == CALL.split(maxsplit=1)[0]
 
 
 def test_calls_and_results_are_part_of_the_conversation(client, engine):
