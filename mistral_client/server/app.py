@@ -178,6 +178,10 @@ def _add_error_handlers(app: FastAPI) -> None:
             model.metrics.rejected(str(error.body["code"]))
         return error.response()
 
+    @app.exception_handler(MemoryError)
+    async def memory_error(_request: Request, _error: MemoryError) -> JSONResponse:
+        return errors.no_memory().response()
+
     @app.exception_handler(EngineError)
     async def engine_error(_request: Request, error: EngineError) -> JSONResponse:
         return errors.of_engine(error).response()

@@ -34,6 +34,7 @@ from . import engine, errors, grammar
 from .calls import AnswerReader
 from .conversation import check_function_name, turns_of
 from .engine import EngineError, Generation, Part, Piece, Sampling
+from .errors import WireError
 from .generation import Event
 from .prompt import PromptFormat, ToolSpec, Turn
 
@@ -222,8 +223,9 @@ class Answer:
                 break
             try:
                 index, item = await anext(events)
-            except EngineError as error:
-                yield encode_event(errors.of_engine(error).json(), "error")
+            except (EngineError, WireError) as error:
+                told = error if isinstance(error, WireError) else errors.of_engine(error)
+                yield encode_event(told.json(), "error")
                 return
         yield encode_event("[DONE]")
 

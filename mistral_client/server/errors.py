@@ -94,6 +94,11 @@ def closing() -> WireError:
     return WireError(503, "unreachable_backend", "1100", "Internal server error")
 
 
+def no_memory() -> WireError:
+    """A request needs more memory than there is; another one may not."""
+    return WireError(503, "unreachable_backend", "1100", "Memory is short.")
+
+
 def full(seconds: int) -> WireError:
     """All slots are taken and the queue is full; in so many seconds it should have gone."""
     return WireError(

@@ -11,6 +11,7 @@ import anyio
 from anyio import from_thread, to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from . import errors
 from .admission import Admission
 from .engine import Engine, EngineError, Generation, Piece, Sampling
 from .errors import WireError
@@ -64,6 +65,8 @@ async def generating(
                 observation.ended([await run(number, sampling) for number, sampling in enumerate(samplings)])
         except (EngineError, WireError) as error:
             sender.send_nowait(error)
+        except MemoryError:
+            sender.send_nowait(errors.no_memory())
 
     raised: Exception | None = None
     with sender, receiver:

@@ -82,6 +82,8 @@ class EchoEngine:
                     raise EngineError("out of cheese")
                 if word == "bug ":
                     raise ZeroDivisionError
+                if word == "memory ":
+                    raise MemoryError
                 self.steps += 1
                 tokens = ()
                 if sampling.logprobs is not None:
