@@ -40,7 +40,7 @@ class EmbeddingObject(WireModel):
 class EmbeddingResponse(WireModel):
     """One vector for each text, in the order of the input."""
 
-    id: str
+    id: str | None = None  # llama.cpp's server sends none
     object: str
     data: list[EmbeddingObject]
     model: str

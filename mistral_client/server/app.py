@@ -146,7 +146,9 @@ def _add_routes(app: FastAPI) -> None:
     @app.post("/v1/chat/completions", response_model=ChatCompletionResponse, tags=["stream"])
     async def chat(body: ChatCompletionRequest, request: Request, model: TheModel) -> Response:
         """The answer to a conversation, whole, or as server-sent events with `stream`."""
-        return await _answered(request, model, body, lambda: asked(body, model.format, model.max_tokens))
+        response = await _answered(request, model, body, lambda: asked(body, model.format, model.max_tokens))
+        response.headers.update(model.cards.retired(body.model))
+        return response
 
     @app.post("/v1/fim/completions", response_model=ChatCompletionResponse, tags=["stream"])
     async def fim(body: FIMCompletionRequest, request: Request, model: TheModel) -> Response:

@@ -6,8 +6,22 @@ import time
 import uuid
 from typing import Any
 
-ALIASES = ("mistral-tiny", "mistral-small", "mistral-medium", "open-mixtral-8x7b", "mistral-embed")
+ALIASES = (
+    "mistral-tiny",
+    "mistral-small",
+    "mistral-medium",
+    "open-mistral-7b",
+    "open-mixtral-8x7b",
+    "mistral-small-latest",
+    "mistral-medium-latest",
+    "mistral-large-latest",
+    "codestral-latest",
+    "mistral-embed",
+)
 """Names of the real API that programs ask for; here they all lead to the same model."""
+
+_RETIRED = dict.fromkeys(("mistral-tiny", "open-mistral-7b", "open-mixtral-8x7b"), "2025-03-30T00:00:00Z")
+"""Names that the real API gave up, and when. Here they go on."""
 
 
 class Cards:
@@ -31,6 +45,10 @@ class Cards:
         """The body of `GET /v1/models/{id}`."""
         return self._cards.get(name)
 
+    def retired(self, name: str) -> dict[str, str]:
+        """Headers that tell of the end of a name; none where it goes on."""
+        return {"x-model-deprecation-timestamp": _RETIRED[name]} if name in _RETIRED else {}
+
     def _card(self, alias: str, name: str) -> dict[str, Any]:
         return {
             "id": alias,
@@ -44,7 +62,7 @@ class Cards:
             "description": self._description,
             "max_context_length": self._context_length,
             "aliases": [] if alias != name else list(ALIASES),
-            "deprecation": None,
+            "deprecation": _RETIRED.get(alias),
             "default_model_temperature": 0.7,
             "type": "base",
             "capabilities": {

@@ -33,7 +33,7 @@ def test_serves_until_it_is_told_to_end(served, number):
     with MistralClient(endpoint=url) as client:
         answer = client.chat("mistral-tiny", [{"role": "user", "content": "hello"}], max_tokens=5)
         assert answer.usage.completion_tokens <= 5
-        assert len(client.list_models().data) == 6
+        assert {"baby", "mistral-tiny"} <= {card.id for card in client.list_models().data}
     process.send_signal(number)
     assert process.finish() == (0, "", "")
 

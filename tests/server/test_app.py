@@ -23,6 +23,7 @@ from mistral_client import (
     StreamInterrupted,
 )
 from mistral_client.server.app import create_app, the_model
+from mistral_client.server.cards import ALIASES
 from mistral_client.server.engine import (
     ContextLengthError,
     EngineError,
@@ -340,14 +341,8 @@ def test_a_stream_shows_signs_of_life_while_a_long_prompt_is_read(server, engine
 
 def test_models(client):
     models = client.list_models().data
-    assert [card.id for card in models] == [
-        "echo",
-        "mistral-tiny",
-        "mistral-small",
-        "mistral-medium",
-        "open-mixtral-8x7b",
-        "mistral-embed",
-    ]
+    assert [card.id for card in models] == ["echo", *ALIASES]
+    assert {card.id for card in models if card.deprecation} == {"mistral-tiny", "open-mistral-7b", "open-mixtral-8x7b"}
     for card in models:
         assert (card.object, card.owned_by, card.max_context_length, card.description) == (
             "model",
@@ -530,6 +525,16 @@ def test_no_more_run_than_there_are_slots_and_the_rest_wait(client, engine):
         next(stream)
     assert ["".join(chunk.choices[0].delta.content for chunk in stream) for stream in streams] == ["a b c d e "] * 6
     assert engine.most_running == 2
+
+
+def test_retired_names_say_so(server):
+    server.start()
+    with httpx.Client(transport=SyncTransport(server), base_url="http://local") as http:
+        for name, timestamp in (("mistral-tiny", "2025-03-30T00:00:00Z"), ("mistral-small", None)):
+            for stream in (False, True):
+                body = {"model": name, "messages": HELLO, "stream": stream}
+                headers = http.post("/v1/chat/completions", json=body).headers
+                assert headers.get("x-model-deprecation-timestamp") == timestamp
 
 
 def test_unknown_paths(server):
