@@ -284,19 +284,18 @@ def test_any_word_may_be_a_role_a_reason_or_a_type(role, reason, word):
 
 
 def test_whole_numbers_in_a_vector_are_the_same_numbers():
-    """They are floats to whoever reads them."""
     vector = {"object": "embedding", "embedding": [1, -128, 127, 0], "index": 0}
     document = {"id": "1", "object": "list", "data": [vector], "model": "m", "usage": USAGE}
     received = EmbeddingResponse.model_validate_json(compact(document))
     assert json.loads(back(received)) == document
-    assert {type(number) for number in received.data[0].embedding} == {float}
+    assert {type(number) for number in received.data[0].embedding} == {int}
 
 
 def test_what_is_unknown_is_an_attribute():
     kind, document = DOCUMENTS["answer of the future"]
     received = kind.model_validate_json(compact(document))
     assert received.x_news == FUTURE["x_news"]
-    assert received.choices[0].logprobs == LOGPROBS
+    assert received.choices[0].logprobs.model_dump(exclude_unset=True) == LOGPROBS
     assert received.usage.model_x == ""
     chunk = received.choices[0].message.content[0]
     assert (type(chunk), chunk.type, chunk.depth) == (ContentChunk, "hologram", 3)

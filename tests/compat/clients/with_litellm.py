@@ -1,6 +1,12 @@
 """litellm's provider `mistral`."""
 
+import os
+
 import contract as c
+
+# Else the import fetches a table of prices from the network.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
 import litellm
 
 WHERE = {"api_base": f"{c.URL}/v1", "api_key": c.KEY, "num_retries": 0, "max_retries": 0}
