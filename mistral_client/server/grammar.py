@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from decimal import Decimal
+from itertools import combinations, groupby
 from typing import Any
 
+from . import pattern
 from .engine import UnsupportedError
 
 _MAX_DEPTH = 64
@@ -35,6 +37,12 @@ _COUNT = re.compile(r"([0-9]+)\}")
 
 _MAX_OPTIONAL = 500
 """Properties of one object. llama.cpp tries each of them on each token: with thousands, one token takes seconds."""
+
+_STEPS = 100
+"""Of a pattern's work, that count as much as one schema."""
+
+_MAX_APART = 500
+"""Schemas of one `oneOf`, each of which is compared with each."""
 
 _MAX_CALLS = 8
 """In one answer."""
@@ -76,9 +84,9 @@ _ANNOTATIONS = {
 _KEYWORDS = {
     "object": {"properties", "required", "additionalProperties"},
     "array": {"items", "prefixItems", "minItems", "maxItems"},
-    "string": {"minLength", "maxLength", "format"},
+    "string": {"minLength", "maxLength", "format", "pattern"},
     "integer": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
-    "number": set[str](),
+    "number": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
     "boolean": set[str](),
     "null": set[str](),
 }
@@ -175,6 +183,8 @@ class _Rules:
             return "value"
         if not isinstance(schema, Mapping):
             raise _refused(where, f"{schema!r:.40}")
+        if schema.get("uniqueItems") is False:
+            schema = {keyword: value for keyword, value in schema.items() if keyword != "uniqueItems"}
         if "$ref" in schema:
             self._only(schema, {"$ref"}, where)
             return self._reference(schema["$ref"], where, depth)
@@ -185,19 +195,19 @@ class _Rules:
                 self._only(schema, {keyword}, where)
                 return self._any_of(schema[keyword], f"{where}/{keyword}", depth, exactly_one=keyword == "oneOf")
         if "allOf" in schema:
-            self._only(schema, {"allOf"}, where)
-            if not isinstance(schema["allOf"], list) or len(schema["allOf"]) != 1:
-                raise _refused(where, "allOf")
-            return self.of(schema["allOf"][0], f"{where}/allOf/0", depth + 1)
+            every = schema["allOf"]
+            if isinstance(every, list) and len(every) == 1 and not set(schema) - _ANNOTATIONS - {"allOf"}:
+                return self.of(every[0], f"{where}/allOf/0", depth + 1)
+            return self.of(self._merged(schema, where, depth), where, depth + 1)
         kinds = _kinds(schema, where)
-        self._only(schema, {"type"}.union(*(_KEYWORDS[kind] for kind in kinds)), where)
+        self._only(schema, {"type", "nullable"}.union(*(_KEYWORDS[kind] for kind in kinds)), where)
         ways = [self._of_type(kind, schema, where, depth) for kind in dict.fromkeys(kinds)]
         return ways[0] if len(ways) == 1 else f"( {' | '.join(ways)} )"
 
     def _choice(self, schema: Mapping[str, Any], where: str) -> str:
         """One of several values that are written out."""
         keyword = "const" if "const" in schema else "enum"
-        self._only(schema, {keyword, "type"}, where)
+        self._only(schema, {keyword, "type"} | ({"nullable"} if "type" in schema else set()), where)
         values = [schema["const"]] if keyword == "const" else schema["enum"]
         if not isinstance(values, list):
             raise _refused(where, keyword)
@@ -242,6 +252,8 @@ class _Rules:
                 return self._string(schema, where)
             case "integer":
                 return _integer(schema, where)
+            case "number":
+                return _number(schema, where)
             case _:
                 return kind
 
@@ -254,9 +266,7 @@ class _Rules:
         if not isinstance(target, str) or not target.startswith("#"):
             raise _refused(where, f"$ref {target!r:.60}")
         if target not in self._references:
-            node: Any = self._root
-            for step in target.removeprefix("#").split("/")[1:]:
-                node = node.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(node, Mapping) else None
+            node = self._target(target)
             if isinstance(node, Mapping) and set(node) == {"$ref"}:
                 raise _refused(where, f"$ref {target!r:.60}")
             # Known before it is written, because it may refer to itself.
@@ -271,6 +281,98 @@ class _Rules:
         elif self._references[target] in self._looping:
             self._loops += 1
         return self._references[target]
+
+    def _target(self, target: str) -> Any:
+        """What a reference points to, or nothing."""
+        node: Any = self._root
+        for step in target.removeprefix("#").split("/")[1:]:
+            node = node.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(node, Mapping) else None
+        return node
+
+    def _resolved(self, schema: object, where: str, depth: int) -> object:
+        """A schema without `$ref` and `allOf` at its top."""
+        while isinstance(schema, Mapping) and ("$ref" in schema or "allOf" in schema):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise _refused(where, "schemas that contain themselves")
+            if "$ref" not in schema:
+                return self._merged(schema, where, depth)
+            self._only(schema, {"$ref"}, where)
+            if not isinstance(schema["$ref"], str) or not schema["$ref"].startswith("#"):
+                raise _refused(where, f"$ref {schema['$ref']!r:.60}")
+            schema = self._target(schema["$ref"])
+        return schema
+
+    def _merged(self, schema: Mapping[str, Any], where: str, depth: int) -> Mapping[str, Any]:
+        """One schema of objects for all of `allOf`, and for what stands beside it."""
+        self._nodes += 1
+        every = schema["allOf"]
+        if not isinstance(every, list) or not every or self._nodes > _MAX_NODES:
+            raise _refused(where, "allOf")
+        beside = {keyword: value for keyword, value in schema.items() if keyword not in _ANNOTATIONS | {"allOf"}}
+        parts = [self._resolved(one, f"{where}/allOf/{n}", depth + 1) for n, one in enumerate(every)]
+        properties: dict[str, Any] = {}
+        required: dict[str, None] = {}
+        closed: list[set[str]] = []
+        typed = False
+        for part in [*parts, beside] if beside else parts:
+            if not isinstance(part, Mapping) or part.get("type", "object") != "object":
+                raise _refused(where, "allOf with anything but schemas of objects")
+            self._only(part, {"type", "properties", "required", "additionalProperties"}, where)
+            typed = typed or "type" in part
+            named, needed = part.get("properties", {}), part.get("required", [])
+            if not isinstance(named, Mapping) or not isinstance(needed, list):
+                raise _refused(where, "properties")
+            if not all(isinstance(name, str) for name in needed):
+                raise _refused(where, "required")
+            extra = part.get("additionalProperties", True)
+            if extra is False:
+                closed.append(set(named))
+            elif extra is not True and extra != {}:
+                raise _refused(where, "allOf with additionalProperties that are a schema")
+            for name, value in named.items():
+                known = properties.get(name, value)
+                properties[name] = value if _literal(known) == _literal(value) else {"allOf": [known, value]}
+            required |= dict.fromkeys(needed)
+        if not typed:
+            raise _refused(where, "allOf without a type")
+        if any(names != set(properties) for names in closed):
+            raise _refused(where, "allOf with additionalProperties that forbid what another schema names")
+        merged = {"type": "object", "properties": properties, "required": list(required)}
+        return merged | ({"additionalProperties": False} if closed else {})
+
+    def _apart(self, schemas: list[Any], where: str, depth: int) -> list[Any]:
+        """The schemas such that no document is valid for two of them.
+
+        Schemas of objects are told apart by a property with other constants in each, which is then required.
+        """
+        if len(schemas) > _MAX_APART:
+            raise _refused(where, f"more than {_MAX_APART} schemas")
+        whole = [self._resolved(one, f"{where}/{n}", depth) for n, one in enumerate(schemas)]
+        kinds = [_possible_kinds(one, f"{where}/{n}") for n, one in enumerate(whole)]
+        values = [_values(one) for one in whole]
+        alike = []
+        for one, other in combinations(range(len(whole)), 2):
+            if not kinds[one] & kinds[other]:
+                continue
+            first, second = values[one], values[other]
+            if first is not None and second is not None and not first & second:
+                continue
+            if kinds[one] != {"object"} or kinds[other] != {"object"}:
+                raise _refused(where, "schemas that may overlap")
+            alike += [one, other]
+        if not alike:
+            return schemas
+        objects = sorted(set(alike))
+        properties = [_properties(whole[n]) for n in objects]
+        for name in properties[0]:
+            constants = [_values(one.get(name)) for one in properties]
+            known = [one for one in constants if one is not None]
+            if len(known) == len(objects) and len(set[str]().union(*known)) == sum(map(len, known)):
+                for n in objects:
+                    schemas = [*schemas[:n], _requiring(schemas[n], whole[n], name), *schemas[n + 1 :]]
+                return schemas
+        raise _refused(where, "schemas that may overlap")
 
     def _begins_with(self, name: str) -> bool:
         """Whether a rule can begin with itself, which llama.cpp cannot read."""
@@ -288,9 +390,7 @@ class _Rules:
         if not isinstance(schemas, list) or not schemas:
             raise _refused(where, "an empty list")
         if exactly_one:
-            kinds = [kind for n, one in enumerate(schemas) for kind in _stated_kinds(one, f"{where}/{n}")]
-            if len(set(kinds)) < len(kinds) or {"integer", "number"} <= set(kinds):
-                raise _refused(where, "schemas that may overlap")
+            schemas = self._apart(schemas, where, depth)
         ways, begun = [], []
         for n, one in enumerate(schemas):
             loops = self._loops
@@ -305,10 +405,7 @@ class _Rules:
     def _beginning(self, schema: object) -> str:
         """What the documents of an object's schema all begin with, if that is a constant; or nothing."""
         while isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str):
-            node: Any = self._root
-            for step in schema["$ref"].removeprefix("#").split("/")[1:]:
-                node = node[step.replace("~1", "/").replace("~0", "~")]
-            schema = node
+            schema = self._target(schema["$ref"])
         properties = schema.get("properties") if isinstance(schema, Mapping) else None
         if not isinstance(schema, Mapping) or not isinstance(properties, Mapping) or not properties:
             return ""
@@ -328,6 +425,8 @@ class _Rules:
         ):
             raise _refused(where, "properties")
         missing = [name for name in required if name not in properties]
+        if missing and schema.get("additionalProperties") is False:
+            raise _refused(where, f"{missing[0]!r:.40}, which is required and forbidden,")
         if properties or missing:
             # Further members would have to differ from those with a name. Documents without them are valid as well.
             if missing:
@@ -377,11 +476,29 @@ class _Rules:
                 raise _refused(where, "a format beside a length")
             if not isinstance(schema["format"], str) or schema["format"] not in _FORMATS:
                 raise _refused(where, f"format {schema['format']!r:.40}")
+            if "pattern" in schema:
+                raise _refused(where, "a format beside a pattern")
             return self.add(f'"\\"" {_FORMATS[schema["format"]]} "\\""')
         least, most = _bounds(schema, "minLength", "maxLength", where, _MAX_LENGTH)
+        if "pattern" in schema:
+            return self._with_pattern(schema["pattern"], least, most, where)
         if not least and most is None:
             return "string"
         return self.add(f'"\\"" {self._characters(least, most)} "\\""')
+
+    def _with_pattern(self, expression: object, least: int, most: int | None, where: str) -> str:
+        if not isinstance(expression, str):
+            raise _refused(where, f"pattern {expression!r:.40}")
+        try:
+            allowed = pattern.automaton(expression, least, most)
+        except UnsupportedError as error:
+            raise _refused(where, f"pattern {expression!r:.60} ({error})") from None
+        self._nodes += allowed.steps // _STEPS
+        names = [self._reserve() for _ in allowed.moves]
+        for name, moves, ends in zip(names, allowed.moves, allowed.ends, strict=True):
+            ways = [f"{self.add(_character_of(ranges))} {names[to]}" for ranges, to in moves]
+            self._rules[name] = " | ".join(ways + ['""'] * ends)
+        return self.add(f'"\\"" {names[0]} "\\""')
 
     def _characters(self, least: int, most: int | None) -> str:
         """So many characters, in stretches that llama.cpp takes."""
@@ -399,10 +516,49 @@ def _kinds(schema: Mapping[str, Any], where: str) -> list[str]:
     """The types that a schema names or, where it names none, that its keywords are for."""
     if "type" not in schema:
         kinds = [kind for kind, keywords in _KEYWORDS.items() if keywords & set(schema)]
+        if kinds == ["integer", "number"]:
+            return ["number"]
         if len(kinds) > 1:
             raise _refused(where, "keywords of several types without a type")
         return kinds or [kind for kind in _KEYWORDS if kind != "integer"]
-    return _stated_kinds(schema, where)
+    nullable = schema.get("nullable", False)
+    if not isinstance(nullable, bool):
+        raise _refused(where, f"nullable {nullable!r:.40}")
+    return _stated_kinds(schema, where) + ["null"] * nullable
+
+
+def _possible_kinds(schema: object, where: str) -> set[str]:
+    """The types of the values of a schema that states them, or writes its values out."""
+    if isinstance(schema, Mapping) and "type" not in schema:
+        values = [schema["const"]] if "const" in schema else schema.get("enum")
+        if isinstance(values, list):
+            return {_kind(value) for value in values}
+    _stated_kinds(schema, where)
+    kinds = set(_kinds(schema, where)) if isinstance(schema, Mapping) else set[str]()
+    return kinds | {"integer"} if "number" in kinds else kinds
+
+
+def _values(schema: object) -> set[str] | None:
+    """The values of a schema that writes them out, as far as they are no arrays and objects; or nothing."""
+    if not isinstance(schema, Mapping):
+        return None
+    values = [schema["const"]] if "const" in schema else schema.get("enum")
+    if not isinstance(values, list) or {"array", "object"} & {_kind(value) for value in values}:
+        return None
+    return {_literal(int(value) if _kind(value) == "integer" else value) for value in values}
+
+
+def _properties(schema: object) -> Mapping[str, Any]:
+    found = schema.get("properties") if isinstance(schema, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _requiring(schema: object, whole: object, name: str) -> object:
+    """A schema, of which `whole` is the resolved form, with a property that is required."""
+    required = whole.get("required", []) if isinstance(whole, Mapping) else []
+    if not isinstance(whole, Mapping) or not isinstance(required, list) or name in required:
+        return schema
+    return {**whole, "required": [*required, name]}
 
 
 def _stated_kinds(schema: object, where: str) -> list[str]:
@@ -470,6 +626,99 @@ def _integer(schema: Mapping[str, Any], where: str) -> str:
     return f"( {' | '.join(ways)} )"
 
 
+def _number(schema: Mapping[str, Any], where: str) -> str:
+    """A number within bounds, written without an exponent, in at most 15 digits: a float keeps those apart."""
+    low, low_open = _limit(schema, "minimum", "exclusiveMinimum", 1, where)
+    high, high_open = _limit(schema, "maximum", "exclusiveMaximum", -1, where)
+    if low is None and high is None:
+        return "number"
+    ways = []
+    if low is None or low < 0:
+        # Zero has no sign.
+        least, least_open = (Decimal(0), True) if high is None or high >= 0 else (-high, high_open)
+        most = None if low is None else -low
+        ways += [f'"-" {way}' for way in _magnitudes(least, least_open, most, low_open)]
+    if high is None or high >= 0:
+        least, least_open = (Decimal(0), False) if low is None or low < 0 else (low, low_open)
+        ways += _magnitudes(least, least_open, high, high_open)
+    if not ways:
+        raise _refused(where, "minimum over maximum")
+    return f"( {' | '.join(ways)} )"
+
+
+def _limit(schema: Mapping[str, Any], bound: str, strict: str, sign: int, where: str) -> tuple[Decimal | None, bool]:
+    """The narrower of two bounds, and whether it is itself left out."""
+    given = []
+    for keyword in (bound, strict):
+        if keyword in schema:
+            value = schema[keyword]
+            if type(value) not in (int, float) or not abs(value) < 10**9:
+                raise _refused(where, f"{keyword} that is no number under 1,000,000,000")
+            exact = Decimal(repr(value)).normalize()
+            if -int(exact.as_tuple().exponent) > 15 - len(str(abs(int(exact)))):
+                raise _refused(where, f"{keyword} of more than 15 digits")
+            given.append((exact * sign, keyword == strict))
+    if not given:
+        return None, False
+    value, is_open = max(given)
+    return value * sign, is_open
+
+
+def _magnitudes(low: Decimal, low_open: bool, high: Decimal | None, high_open: bool) -> list[str]:
+    """The digits of the numbers from low, which is not below 0, to high."""
+    if high is not None and (low > high or (low == high and (low_open or high_open))):
+        return []
+    first, low_rest = _parts(low)
+    last, high_rest = (10**9, "") if high is None else _parts(high)
+    digits = 15 - len(str(last))
+    if first == last:
+        return [f'"{first}" {way}' for way in _fraction(low_rest, low_open, high_rest, high_open, digits)]
+    ways = [f'"{first}" {way}' for way in _fraction(low_rest, low_open, None, False, digits)]
+    ways += [f'{way} ( "." [0-9]{{1,{digits}}} )?' for way in _range(first + 1, last - 1)]
+    return ways + [f'"{last}" {way}' for way in _fraction(None, False, high_rest, high_open, digits)]
+
+
+def _parts(value: Decimal) -> tuple[int, str]:
+    """What stands before and after the point."""
+    whole, _, rest = f"{value:f}".partition(".")
+    return int(whole), rest.rstrip("0")
+
+
+def _fraction(low: str | None, low_open: bool, high: str | None, high_open: bool, left: int) -> list[str]:
+    """What may follow the digits before the point, such that it is within these digits after it."""
+    more = _decimals(low, low_open, high, high_open, left)
+    ends = _may_end(low, low_open, high, high_open)
+    return ['""'] * ends + [f'"." {way}' for way in more]
+
+
+def _may_end(low: str | None, low_open: bool, high: str | None, high_open: bool) -> bool:
+    return (low is None or (not low and not low_open)) and (high is None or bool(high) or not high_open)
+
+
+def _decimals(low: str | None, low_open: bool, high: str | None, high_open: bool, left: int) -> list[str]:
+    """At least one digit, and all that may follow it. A bound that is nothing no longer binds."""
+    if low == "" and not low_open:
+        low = None
+    if left == 0 or high == "":
+        return []
+    if low is None and high is None:
+        return [f"[0-9]{{1,{left}}}"]
+    least = int(low[:1] or 0) if low is not None else 0
+    most = int(high[:1]) if high is not None else 9
+    ways = []
+    between = [d for d in range(least, most + 1) if (low is None or d > least) and (high is None or d < most)]
+    if between:
+        ways.append(f"[{between[0]}-{between[-1]}] [0-9]{{0,{left - 1}}}")
+    edges = ({least} if low is not None else set()) | ({most} if high is not None else set())
+    for digit in sorted(digit for digit in edges if least <= digit <= most):
+        below = low[1:] if low is not None and digit == least else None
+        above = high[1:] if high is not None and digit == most else None
+        if _may_end(below, low_open, above, high_open):
+            ways.append(f'"{digit}"')
+        ways += [f'"{digit}" {way}' for way in _decimals(below, low_open, above, high_open, left - 1)]
+    return ways
+
+
 def _range(low: int, high: int) -> list[str]:
     """The digits of each number from low to high, neither below 0."""
     ways: list[str] = []
@@ -504,6 +753,29 @@ def _literal(value: object) -> str:
 def _text(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
     return f'"{escaped}"'
+
+
+def _character_of(ranges: pattern.Ranges) -> str:
+    """A character of these, as it is written within a string."""
+    plain: list[str] = []
+    ways: list[str] = []
+    controls: list[int] = []
+    for low, high in ranges:
+        controls += range(low, min(high, 31) + 1)
+        for begin, end in ((32, 33), (35, 91), (93, 0xD7FF), (0xE000, 0x10FFFF)):
+            if max(low, begin) <= min(high, end):
+                plain.append(f"{_in_class(chr(max(low, begin)))}-{_in_class(chr(min(high, end)))}")
+        ways += [_text(json.dumps(letter)[1:-1]) for letter in '"\\' if low <= ord(letter) <= high]
+    if plain:
+        ways.insert(0, f"[{''.join(plain)}]")
+    short = "".join(letter for letter, code in zip("btnfr", (8, 9, 10, 12, 13), strict=True) if code in controls)
+    if short:
+        ways.append(f'"\\\\" [{short}]')
+    for half in (0, 1):
+        digits = "".join(f"{code % 16:x}" for code in controls if code // 16 == half)
+        if digits:
+            ways.append(f'"\\\\u00{half}" [{digits}]')
+    return f"( {' | '.join(ways)} )"
 
 
 def _in_class(letter: str) -> str:

@@ -1,12 +1,14 @@
 import contextlib
+import itertools
 import json
 import math
 import random
+import re
 
 import jsonschema
 import pytest
 
-from mistral_client.server import grammar, weights
+from mistral_client.server import grammar, pattern, weights
 from mistral_client.server.engine import Sampling, UnsupportedError
 from mistral_client.server.engines.llama_cpp import LlamaCppEngine
 from mistral_client.server.weights import baby
@@ -41,6 +43,25 @@ def expression(operator):
     return {"$ref": "#/$defs/expression", "$defs": {"expression": {"anyOf": [{"type": "boolean"}, *nodes]}}}
 
 
+def pet(kind, *, required=True, **properties):
+    return {
+        "type": "object",
+        "properties": {"kind": {"const": kind, "type": "string"}, **properties},
+        "required": ["kind", *properties] if required else list(properties),
+    }
+
+
+def pets(**schemas):
+    """As pydantic writes a union with a discriminator."""
+    references = {name: f"#/$defs/{name}" for name in schemas}
+    return {
+        "oneOf": [{"$ref": reference} for reference in references.values()],
+        "discriminator": {"propertyName": "kind", "mapping": references},
+        "$defs": schemas,
+    }
+
+
+NAMED = {"type": "object", "properties": {"name": WORD}, "required": ["name"]}
 EXPRESSION = expression(lambda sign: {"const": sign})
 SCHEMAS = {
     "expression": EXPRESSION,
@@ -90,6 +111,53 @@ SCHEMAS = {
         "required": ["a", "b"],
     },
     "tree": TREE,
+    "discriminator": pets(cat=pet("cat", name=WORD), dog=pet("dog", name=WORD)),
+    "discriminator with a default": pets(cat=pet("cat", required=False), dog=pet("dog", required=False)),
+    "discriminator of several values": {
+        "oneOf": [
+            {"type": "object", "properties": {"k": {"enum": [1, "a"]}}, "required": ["k"]},
+            {"type": "object", "properties": {"k": {"enum": [2, "b"]}}, "required": ["k"]},
+            {"type": "null"},
+        ]
+    },
+    "oneOf of constants": {"oneOf": [{"const": "a", "title": "A"}, {"const": "b"}, {"const": 1}]},
+    "discriminator that contains itself": {
+        **pets(leaf=pet("leaf"), pair=pet("pair", left={"$ref": "#/$defs/pair_or_leaf"})),
+        "$defs": {
+            "leaf": pet("leaf"),
+            "pair": pet("pair", left={"$ref": "#/$defs/pair_or_leaf"}),
+            "pair_or_leaf": {"oneOf": [{"$ref": "#/$defs/leaf"}, {"$ref": "#/$defs/pair"}]},
+        },
+    },
+    "allOf": {
+        "allOf": [{"$ref": "#/$defs/named"}, {"properties": {"age": {"type": "integer", "minimum": 0, "maximum": 9}}}],
+        "required": ["age"],
+        "$defs": {"named": NAMED},
+    },
+    "allOf in oneOf": {
+        "oneOf": [{"allOf": [NAMED, pet("cat")]}, {"allOf": [NAMED, pet("dog", required=False)]}],
+    },
+    "allOf, closed": {"allOf": [{**NAMED, "additionalProperties": False}, {"type": "object", "required": ["name"]}]},
+    "allOf with a property of objects twice": {
+        "allOf": [
+            {"type": "object", "properties": {"a": NAMED}, "required": ["a"]},
+            {"type": "object", "properties": {"a": {"type": "object", "required": ["kind"]}}},
+        ]
+    },
+    "annotated reference": {"$ref": "#/$defs/named", "title": "N", "description": "d", "$defs": {"named": NAMED}},
+    "not unique": {"type": "array", "items": {"type": "null"}, "maxItems": 3, "uniqueItems": False},
+    "not nullable": {"type": "boolean", "nullable": False},
+    "pattern": {"type": "string", "pattern": r"^[A-Z]{2,3}-(\d{3}|x+)\.?$", "maxLength": 9},
+    "pattern in the middle": {"type": "string", "pattern": "a\\d", "maxLength": 8},
+    "pattern to be escaped": {"type": "string", "pattern": '^["\\\\\\n\\x01\\x1f]{3}[^a-z]$'},
+    "pattern at one end": {"type": "string", "pattern": "^a|b$", "minLength": 2, "maxLength": 4},
+    "pattern of everything": {"type": "string", "pattern": r"^\D\S\W[^\w][^\s].$"},
+    "share": {"type": "number", "minimum": 0, "maximum": 1},
+    "share, strict": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "number": {"type": "number", "minimum": -2.5, "exclusiveMaximum": 0.125},
+    "number from": {"type": "number", "minimum": 12.75},
+    "number to": {"type": "number", "exclusiveMaximum": 0},
+    "number without a type": {"minimum": 1.5, "maximum": 1.5},
 }
 
 
@@ -137,6 +205,19 @@ def test_each_answer_is_valid(engine, name):
     assert found
 
 
+def test_a_nullable_value_may_be_null(engine):
+    schema = {"type": "boolean", "nullable": True}
+    found = set(answers(engine, grammar.of_schema(schema), 20))
+    assert "null" in found
+    assert found <= {"null", "true", "false"}
+    assert set(answers(engine, grammar.of_schema({**schema, "enum": [True]}), 3)) == {"true"}
+
+
+def test_a_discriminator_with_a_default_is_written(engine):
+    for text in answers(engine, grammar.of_schema(SCHEMAS["discriminator with a default"]), 4):
+        assert json.loads(text)["kind"] in {"cat", "dog"}
+
+
 @pytest.mark.weights
 @pytest.mark.parametrize("name", ["required in the middle", "tuple", "enum", "date-time"])
 def test_each_answer_of_a_trained_model_is_valid(mixtral, name):
@@ -164,19 +245,124 @@ def test_integer_bounds_are_exact(low, high):
 
 def matcher(body):
     """A grammar of literals, classes and counts is nearly a regular expression."""
-    import re
-
-    expression = re.compile(re.sub(r'"([^"]*)"|\s+', lambda match: match[1] or "", body))
+    expression = re.compile(re.sub(r'"([^"]*)"|\s+', lambda match: re.escape(match[1] or ""), body))
     return lambda text: expression.fullmatch(text) is not None
+
+
+def test_number_bounds_are_exact():
+    draw = random.Random(2)
+    for _ in range(400):
+        low, high = sorted(round(draw.uniform(-12, 12), draw.randint(0, 3)) for _ in range(2))
+        if draw.random() < 0.3:
+            high = round(low + draw.choice([0.001, 0.1, 0.01, 1]), 3)
+        given = {draw.choice(["minimum", "exclusiveMinimum"]): low, draw.choice(["maximum", "exclusiveMaximum"]): high}
+        for left_out in (None, *given) if low < high else given:
+            schema = {"type": "number", **{keyword: given[keyword] for keyword in given if keyword != left_out}}
+            accepts = matcher(grammar.of_schema(schema).split("\n", 1)[0].removeprefix("root ::= "))
+            valid = jsonschema.Draft202012Validator(schema).is_valid
+            for _ in range(30):
+                near = draw.choice([low, high, draw.uniform(-13, 13)]) + draw.choice([0, 0.001, -0.001, 0.1, -0.1])
+                text = f"{near:.5f}".rstrip("0").removesuffix(".")
+                if text != "-0":
+                    assert accepts(text) == valid(float(text)), (schema, text)
+
+
+PATTERNS = ["^a+b?$", "a|^b$", "", "^(ab|c){2,3}$", "[^a]c", "^a{0}b$", "(a?){3}b$", "^(a+)+$", "^[a-c-]*$", "."]
+PATTERNS += ["^a{2,}c?|b$", "^(?:a|b(c|a))*?c$", r"^\w-[a-c]", r"b\-|-$", "^$", "^(a|)b{1,2}"]
+
+
+@pytest.mark.parametrize("expression", PATTERNS)
+def test_patterns_are_exact(expression):
+    allowed = pattern.automaton(expression)
+    for letters in itertools.chain(*(itertools.product("abc-", repeat=length) for length in range(6))):
+        state = 0
+        for letter in letters:
+            ways = [to for ranges, to in allowed.moves[state] if any(a <= ord(letter) <= b for a, b in ranges)]
+            state = ways[0] if ways else None
+            if state is None:
+                break
+        found = state is not None and allowed.ends[state]
+        assert found == bool(re.search(expression, "".join(letters))), letters
+
+
+REFUSED_PATTERNS = [
+    "(a",
+    "a)",
+    "[a",
+    "a{2",
+    "a{3,2}",
+    "a**",
+    "*",
+    "(?=a)",
+    "(?i)a",
+    r"\1",
+    r"\b",
+    r"\p{L}",
+    "(^a|b$)",
+    "a$b",
+]
+REFUSED_PATTERNS += [
+    "[]a]",
+    "[[:alpha:]]",
+    "[b-a]",
+    r"[\d-a]",
+    r"\x1",
+    "a\\",
+    "a{99999}",
+    "(a{1000}){1000}",
+    "[^\\s\\S]",
+]
+REFUSED_PATTERNS += [".*a.{20}", "(" * 60 + ")" * 60, "((a?){0,99}){0,99}", "(a{0,999}b{0,999}){9}", "^\\ud800$"]
+
+
+@pytest.mark.parametrize("expression", REFUSED_PATTERNS)
+def test_a_pattern_that_cannot_be_followed_is_refused(expression):
+    with pytest.raises(UnsupportedError, match="pattern"):
+        grammar.of_schema({"type": "string", "pattern": expression})
+
+
+def test_many_large_patterns_are_refused():
+    patterns = [{"type": "string", "pattern": f"^[^a{n}]{{0,500}}$"} for n in range(500)]
+    with pytest.raises(UnsupportedError, match="large"):
+        grammar.of_schema({"anyOf": patterns})
 
 
 @pytest.mark.parametrize(
     "schema",
     [
         {"type": "string", "pattern": "(a+)+$", "format": "date"},
+        {"type": "string", "pattern": 1},
+        {"type": "string", "pattern": "^aaa$", "maxLength": 2},
+        {"type": "number", "minimum": 1, "exclusiveMaximum": 1},
+        {"type": "number", "minimum": 2, "maximum": 1},
+        {"type": "number", "minimum": 1e300},
+        {"type": "number", "minimum": 1e-20},
+        {"type": "number", "minimum": math.nan},
+        {"type": "number", "minimum": "1"},
+        {"type": "boolean", "nullable": 1},
+        {"$ref": "#/$defs/a", "nullable": True, "$defs": {"a": {"type": "null"}}},
+        {"$ref": "#/$defs/a", "maxLength": 1, "$defs": {"a": {"type": "string"}}},
+        {"type": "object", "properties": {}, "required": ["a"], "additionalProperties": False},
+        {"oneOf": [pet("cat"), pet("cat")]},
+        {"oneOf": [pet("cat"), NAMED]},
+        {"oneOf": [{"const": n} for n in range(600)]},
+        {"allOf": [{"properties": {"a": {"const": 1}}}, {"type": "object", "properties": {"a": {"const": True}}}]},
+        {"oneOf": [{"const": 1}, {"const": 1.0}]},
+        {"oneOf": [{"const": "a"}, {"type": "string"}]},
+        {"oneOf": [{"const": [1]}, {"const": [1.0]}]},
+        {"allOf": []},
+        {"allOf": [NAMED, {"type": "string"}]},
+        {"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]},
+        {"allOf": [{**NAMED, "additionalProperties": False}, pet("cat")]},
+        {"allOf": [{**NAMED, "additionalProperties": {"type": "null"}}, pet("cat")]},
+        {"allOf": [pet("cat"), pet("dog")]},
+        {"allOf": [NAMED, {"anyOf": [NAMED]}]},
+        {"allOf": [NAMED, {"$ref": "#"}]},
+        {"allOf": [NAMED, {"$ref": "#/nowhere"}]},
         {"type": ["string", "null"], "nonsense": 1},
         {"type": "number", "multipleOf": 0.1},
         {"type": "array", "uniqueItems": True},
+        {"type": "array", "uniqueItems": 0},
         {"type": "object", "patternProperties": {"a": {}}},
         {"not": {}},
         {"if": {}, "then": {}},
@@ -234,7 +420,18 @@ def test_a_schema_nested_too_deep_is_refused():
 
 def test_a_random_word_in_the_place_of_a_keyword_never_breaks_it():
     words = ["type", "enum", "const", "properties", "required", "items", "anyOf", "oneOf", "allOf", "$ref", "minimum"]
-    words += ["maxLength", "minItems", "format", "prefixItems", "additionalProperties", "exclusiveMaximum"]
+    words += [
+        "pattern",
+        "nullable",
+        "uniqueItems",
+        "maximum",
+        "maxLength",
+        "minItems",
+        "format",
+        "prefixItems",
+        "additionalProperties",
+        "exclusiveMaximum",
+    ]
     things = [
         None,
         True,
