@@ -15,6 +15,7 @@ import uvicorn
 
 from mistral_client.server.app import create_app
 from mistral_client.server.loading import Loaded
+from mistral_client.server.models import Models
 from tests.server.test_app import EchoEngine
 
 CHECKS = (
@@ -42,7 +43,7 @@ class Counted:
 
 
 def main(program: str, calls: int) -> int:
-    app = Counted(create_app(loaded=Loaded("echo", "Repeats.", EchoEngine())))
+    app = Counted(create_app(models=Models([Loaded("echo", "Repeats.", EchoEngine())])))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listener],))

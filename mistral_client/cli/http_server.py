@@ -1,4 +1,4 @@
-"""uvicorn, and how it ends: answers on their way get a moment, then the engine stops and they end with an error."""
+"""uvicorn, and how it ends: answers on their way get a moment, then the engines stop and they end with an error."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from types import FrameType
 
 import uvicorn
 
-from mistral_client.server.admission import WAITING
 from mistral_client.server.app import create_app
 from mistral_client.server.guard import Guard
-from mistral_client.server.loading import Loaded
+from mistral_client.server.models import Models
 
 from .http_protocol import BODY_TIMEOUT, HEAD_TIMEOUT, Config, StrictProtocol
 
@@ -25,7 +24,7 @@ LAST_WORDS = 0.5
 
 
 class Server(uvicorn.Server):
-    """Serves a model until SIGINT or SIGTERM; a second one ends the moment of grace.
+    """Serves models until SIGINT or SIGTERM; a second one ends the moment of grace.
 
     Left to uvicorn, answers that take too long would be torn off in the middle of a line. With their engine closed they
     end like any answer whose model failed: with an error that clients can read.
@@ -33,30 +32,26 @@ class Server(uvicorn.Server):
 
     def __init__(
         self,
-        loaded: Loaded,
+        models: Models,
         log_level: str,
         *,
         guard: Guard | None = None,
         grace: float = GRACE,
-        queue: int = WAITING,
         requests_per_minute: int | None = None,
         tokens_per_minute: int | None = None,
         lenient: bool = False,
         head_timeout: float = HEAD_TIMEOUT,
         body_timeout: float = BODY_TIMEOUT,
     ) -> None:
-        """grace: seconds that answers on their way are given. queue: requests that wait for a slot.
+        """grace: seconds that answers on their way are given.
         requests_per_minute, tokens_per_minute: of each key; None is no limit.
 
         head_timeout, body_timeout: seconds that a client has for the parts of a request.
-
-        Raises `EngineError` for a model whose prompts nobody here knows how to write.
         """
         app = create_app(
-            loaded=loaded,
+            models=models,
             guard=guard,
             lenient=lenient,
-            queue=queue,
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
         )
@@ -64,8 +59,7 @@ class Server(uvicorn.Server):
         config = Config(app, http=StrictProtocol, ws="none", log_level=log_level, proxy_headers=False)
         config.head_timeout, config.body_timeout = head_timeout, body_timeout
         super().__init__(config)
-        self._app = app
-        self._engine = loaded.engine
+        self._models = models
         self._grace = grace
         self._hurry = threading.Event()
 
@@ -83,23 +77,23 @@ class Server(uvicorn.Server):
             super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.state.model.admission.close()
+        self._models.refuse()
         closing = threading.Thread(
-            target=self._close_engine,
+            target=self._close_models,
             args=[asyncio.get_running_loop()],
-            name="mistral-client serve, closing the engine",
+            name="mistral-client serve, closing the models",
         )
         closing.start()
         await super().shutdown(sockets)
         self._hurry.set()
         closing.join()
 
-    def _close_engine(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _close_models(self, loop: asyncio.AbstractEventLoop) -> None:
         self._hurry.wait(self._grace)
         # The first one is the answer to a second signal or the end of the grace; it may find all answers given.
         if not loop.is_closed() and self.server_state.connections:
             loop.call_soon_threadsafe(loop.call_later, LAST_WORDS, self._cut_off)
-        self._engine.close()
+        self._models.close()
 
     def _cut_off(self) -> None:
         for connection in [*self.server_state.connections]:

@@ -8,12 +8,14 @@ import os
 import signal
 import socket
 from contextlib import closing
+from dataclasses import replace
 from types import FrameType
 from typing import NoReturn
 
 import click
 
 from .failure import Failure
+from .served_models import from_file, from_options
 
 
 @click.command(
@@ -26,7 +28,31 @@ from .failure import Failure
       MISTRAL_ENDPOINT=http://127.0.0.1:8000 mistral-client chat "Hello!"
     """
 )
-@click.option("-m", "--model", metavar="FILE.gguf", help="Model to serve; else the default Mixtral.")
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    metavar="MODEL",
+    multiple=True,
+    help="Model to serve, a file or hf:OWNER/REPO[:FILE]; else the default Mixtral. Of several, which may be named by "
+    "repeating the option, each is loaded when it is first used.",
+)
+@click.option("--embedding-model", metavar="MODEL", help="Another one that answers to mistral-embed.")
+@click.option(
+    "--alias",
+    "aliases",
+    metavar="NAME=MODEL",
+    multiple=True,
+    help="A further name for a model, as it was named with --model; may be repeated. The first model has the names of "
+    "Mistral's API unless it is given others.",
+)
+@click.option("--models", "models_file", metavar="FILE.toml", help="File that describes the models, in place of these.")
+@click.option(
+    "--memory",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB",
+    help="What the models may take together; else what is free when one is loaded.",
+)
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; one that is not loopback needs a key."
 )
@@ -85,7 +111,11 @@ from .failure import Failure
     help="From info on, each request is a line.",
 )
 def serve(
-    model: str | None,
+    models: tuple[str, ...],
+    embedding_model: str | None,
+    aliases: tuple[str, ...],
+    models_file: str | None,
+    memory: float | None,
     host: str,
     port: int,
     context_length: int | None,
@@ -102,15 +132,17 @@ def serve(
     lenient: bool,
     log_level: str,
 ) -> None:
-    """Serve a model over Mistral's API, to this machine only unless told otherwise.
+    """Serve models over Mistral's API, to this machine only unless told otherwise.
 
-    The default Mixtral is made at its first use. Connections wait while the model loads.
+    The default Mixtral is made at its first use. Connections wait while the model loads. Where there are several models
+    and memory is short for the next one, the one that was not used for longest is unloaded.
     """
     signal.signal(signal.SIGTERM, _terminated)
     try:
         from mistral_client.server.engine import EngineError
         from mistral_client.server.guard import LOOPBACK_HOSTS, Guard, is_origin
-        from mistral_client.server.loading import load
+        from mistral_client.server.loading import find, load
+        from mistral_client.server.models import Models
         from mistral_client.server.weights import WeightsError
 
         from .http_server import Server
@@ -120,24 +152,36 @@ def serve(
         for origin in origins:
             if not is_origin(origin):
                 raise Failure(f"{origin!r} is no origin of web pages: https://example.org is one")
+        if models_file is None:
+            specs = [
+                replace(spec, context_length=context_length, slots=slots, threads=threads)
+                for spec in from_options(models, embedding_model, aliases)
+            ]
+        elif models or embedding_model or aliases or context_length or slots or threads:
+            raise Failure("--models describes all models; --model, --alias and sizes do not go with it")
+        else:
+            specs = from_file(models_file)
         with _listening(host, port, open_to_all=bool(keys)) as listener:
             bound = _bound_host(listener)
             hosts = {*LOOPBACK_HOSTS, bound} if _is_loopback(listener.getsockname()[0]) else None
             guard = Guard(keys, hosts, origins, max_body)
-            loaded = load(model, context_length=context_length, slots=slots, threads=threads)
-            with closing(loaded.engine):
+            # One model is loaded before anybody asks.
+            limit = None if memory is None else int(memory * 1e9)
+            offered = [load(specs[0], limit)] if len(specs) == 1 else [find(spec) for spec in specs]
+            with closing(Models(offered, queue=queue, memory_limit=limit)) as served:
                 server = Server(
-                    loaded,
+                    served,
                     log_level,
                     guard=guard,
                     grace=grace,
-                    queue=queue,
                     requests_per_minute=requests_per_minute,
                     tokens_per_minute=tokens_per_minute,
                     lenient=lenient,
                 )
                 url = _url(listener)
-                click.echo(f"{loaded.name} listens on {url}; Ctrl-C ends it. To use it:", err=True)
+                names = " and ".join(model.name for model in offered)
+                listen = "listens" if len(offered) == 1 else "listen"
+                click.echo(f"{names} {listen} on {url}; Ctrl-C ends it. To use it:", err=True)
                 click.echo(f"  export MISTRAL_ENDPOINT={url}", err=True)
                 server.listen(listener)
     except ImportError as error:

@@ -30,10 +30,12 @@ from .errors import WireError
 from .fim import asked_to_fill
 from .generation import generating
 from .guard import Door, Guard
+from .held import Held, hold
 from .idempotency import Idempotency
-from .loading import Loaded, load
+from .loading import ModelSpec, load
 from .metrics import CONTENT_TYPE, Observation
 from .model import Model
+from .models import Models
 from .rate_limit import RateLimit, spend
 from .strict_json import StrictRoute
 
@@ -44,7 +46,7 @@ def create_app(
     context_length: int | None = None,
     slots: int | None = None,
     threads: int | None = None,
-    loaded: Loaded | None = None,
+    models: Models | None = None,
     queue: int = WAITING,
     patience: float = PATIENCE,
     requests_per_minute: int | None = None,
@@ -54,30 +56,27 @@ def create_app(
 ) -> FastAPI:
     """The application, for any ASGI server that runs its lifespan: the model is loaded and closed with it.
 
-    model: a GGUF file; None for the default Mixtral.
+    model: a GGUF file, `hf:OWNER/REPO[:FILE]`, or None for the default Mixtral.
     context_length: tokens for each generation. slots: generations at the same time. threads: of the engine.
-    loaded: an engine that is loaded already, in place of all these; it stays open.
+    models: in place of all these, and of `queue`; those of them that are loaded when the application ends stay so.
     queue: requests that wait for a slot; more are refused. patience: seconds for which a client may not read.
     requests_per_minute, tokens_per_minute: of each key; None is no limit.
     guard: who may come in; None for everybody, and any body.
     lenient: fields that nobody knows are dropped, not refused.
-
-    Raises `EngineError` if nobody here knows how to write a prompt for the loaded model.
     """
-    ready = None if loaded is None else Model.of(loaded, queue)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as opened:
-            if ready is None:
-                options = {"context_length": context_length, "slots": slots, "threads": threads}
-                here = await to_thread.run_sync(partial(load, model, **options))
+            if models is None:
+                spec = ModelSpec(model, context_length=context_length, slots=slots, threads=threads)
+                here = await to_thread.run_sync(load, spec)
                 opened.push_async_callback(to_thread.run_sync, here.engine.close)
-                app.state.model = Model.of(here, queue)
+                app.state.models = Models([here], queue=queue)
             else:
-                app.state.model = ready
+                app.state.models = models
             yield
-            app.state.model = None
+            app.state.models = None
 
     app = FastAPI(
         title="mistral-client reference server",
@@ -89,9 +88,10 @@ def create_app(
     )
     app.openapi = openapi.described(app)  # type: ignore[method-assign]
     app.router.route_class = StrictRoute
-    app.state.model = None
+    app.state.models = None
     app.state.patience = patience
     app.state.lenient = lenient
+    app.add_middleware(Held)
     if requests_per_minute is not None or tokens_per_minute is not None:
         app.add_middleware(RateLimit, requests=requests_per_minute, tokens=tokens_per_minute)
     app.add_middleware(Idempotency, patience=patience)
@@ -103,68 +103,66 @@ def create_app(
     return app
 
 
-def the_model(request: Request) -> Model:
-    """The model that answers. Raises the error for one that is not loaded yet."""
-    model: Model | None = request.app.state.model
-    if model is None:
+def the_models(request: Request) -> Models:
+    """The models that answer. Raises the error for a server that is not ready yet."""
+    models: Models | None = request.app.state.models
+    if models is None:
         raise errors.not_ready()
-    return model
+    return models
 
 
-TheModel = Annotated[Model, Depends(the_model)]
+TheModels = Annotated[Models, Depends(the_models)]
 
 
 def _add_routes(app: FastAPI) -> None:
     @app.get("/health")
-    async def health(model: TheModel) -> dict[str, str]:
-        """Ready: the model can answer."""
-        return {"status": "ok", "model": model.name}
+    async def health(models: TheModels) -> dict[str, Any]:
+        """Ready: the models can answer. Which of them are loaded."""
+        return {"status": "ok", "model": models.name, "loaded": models.loaded}
 
     @app.get("/metrics", response_class=Response)
-    async def metrics(model: TheModel) -> Response:
+    async def metrics(models: TheModels) -> Response:
         """What the server measures, for Prometheus."""
-        return Response(model.metrics.text(), media_type=CONTENT_TYPE)
+        return Response(models.metrics.text(), media_type=CONTENT_TYPE)
 
     @app.get("/v1/models")
-    async def list_models(model: TheModel) -> dict[str, Any]:
-        """The names by which the model may be called."""
-        return model.cards.list()
+    async def list_models(models: TheModels) -> dict[str, Any]:
+        """The names by which the models may be called."""
+        return {"object": "list", "data": models.cards()}
 
     @app.get("/v1/models/{model_id:path}")
-    async def retrieve_model(model_id: str, model: TheModel) -> dict[str, Any]:
+    async def retrieve_model(model_id: str, models: TheModels) -> dict[str, Any]:
         """The card of one name."""
-        card = model.cards.get(model_id)
+        card = models.card(model_id)
         if card is None:
             raise errors.no_such_model(model_id)
         return card
 
     @app.delete("/v1/models/{model_id:path}", response_model=ModelDeleted)
-    async def delete_model(model_id: str, model: TheModel) -> Response:
+    async def delete_model(model_id: str, models: TheModels) -> Response:
         """Refused: as with Mistral only fine-tuned models can be deleted, and here there are none."""
-        raise errors.undeletable(model_id) if model_id in model.cards else errors.no_such_model(model_id)
+        raise errors.no_such_model(model_id) if models.card(model_id) is None else errors.undeletable(model_id)
 
     @app.post("/v1/chat/completions", response_model=ChatCompletionResponse, tags=["stream"])
-    async def chat(body: ChatCompletionRequest, request: Request, model: TheModel) -> Response:
+    async def chat(body: ChatCompletionRequest, request: Request, models: TheModels) -> Response:
         """The answer to a conversation, whole, or as server-sent events with `stream`."""
-        response = await _answered(request, model, body, lambda: asked(body, model.format, model.max_tokens))
-        response.headers.update(model.cards.retired(body.model))
-        return response
+        return await _answered(request, models, body, lambda model: asked(body, model.format, model.max_tokens))
 
     @app.post("/v1/fim/completions", response_model=ChatCompletionResponse, tags=["stream"])
-    async def fim(body: FIMCompletionRequest, request: Request, model: TheModel) -> Response:
+    async def fim(body: FIMCompletionRequest, request: Request, models: TheModels) -> Response:
         """What stands between a prompt and a suffix, or after a prompt; whole or as events, as in a chat."""
-        return await _answered(request, model, body, lambda: asked_to_fill(body, model.engine, model.max_tokens))
+        return await _answered(request, models, body, lambda model: asked_to_fill(body, model.engine, model.max_tokens))
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(openapi.page(app.openapi()))
 
     @app.post("/v1/embeddings", response_model=EmbeddingResponse)
-    async def embeddings(body: EmbeddingRequest, request: Request, model: TheModel) -> Response:
+    async def embeddings(body: EmbeddingRequest, request: Request, models: TheModels) -> Response:
         """One vector for each text."""
-        model.check_name(body.model)
 
         async def whole() -> EmbeddingResponse:
+            model = await _used(request, models, body.model)
             answer = await embed(model, body, _client_key(request))
             spend(request.scope, answer.usage.prompt_tokens)
             return answer
@@ -175,9 +173,9 @@ def _add_routes(app: FastAPI) -> None:
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(WireError)
     async def wire_error(request: Request, error: WireError) -> JSONResponse:
-        model: Model | None = request.app.state.model
-        if model is not None and error.status in {429, 503}:
-            model.metrics.rejected(str(error.body["code"]))
+        models: Models | None = request.app.state.models
+        if models is not None and error.status in {429, 503}:
+            models.metrics_of(getattr(request.state, "model", "")).rejected(str(error.body["code"]))
         return error.response()
 
     @app.exception_handler(MemoryError)
@@ -200,13 +198,18 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 
 async def _answered(
-    request: Request, model: Model, body: ChatCompletionRequest | FIMCompletionRequest, ask: Callable[[], Asked]
+    request: Request,
+    models: Models,
+    body: ChatCompletionRequest | FIMCompletionRequest,
+    ask: Callable[[Model], Asked],
 ) -> Response:
     """What the model generates, whole or in events. `ask` reads the request, in a thread."""
-    model.check_name(body.model)
+    model = await while_connected(request.receive, partial(_used, request, models, body.model))
+    if model is None:
+        return Response(status_code=499)
     observation, key = Observation(model.metrics, partial(spend, request.scope)), _client_key(request)
     model.admission.check(key)
-    wanted = await to_thread.run_sync(ask)
+    wanted = await to_thread.run_sync(ask, model)
     prompt = await to_thread.run_sync(model.engine.tokenize, wanted.parts)
     if len(prompt) >= model.engine.context_length:
         raise ContextLengthError(len(prompt), model.engine.context_length)
@@ -214,13 +217,22 @@ async def _answered(
     answer = Answer(body.model, wanted)
     generation = generating(model.engine, model.admission, prompt, wanted.samplings, key=key, observation=observation)
     if body.stream:
-        return EventStream(answer, generation, request.app.state.patience)
+        response: Response = EventStream(answer, generation, request.app.state.patience)
+    else:
 
-    async def whole() -> ChatCompletionResponse:
-        async with generation as events:
-            return await answer.whole(events)
+        async def whole() -> ChatCompletionResponse:
+            async with generation as events:
+                return await answer.whole(events)
 
-    return _whole(await while_connected(request.receive, whole))
+        response = _whole(await while_connected(request.receive, whole))
+    response.headers.update(model.cards.retired(body.model))
+    return response
+
+
+async def _used(request: Request, models: Models, name: str) -> Model:
+    """The model of this name, which stays loaded until the answer is sent."""
+    request.state.model = name
+    return await hold(request, models.use(name))
 
 
 def _client_key(request: Request) -> str:

@@ -1,9 +1,10 @@
-"""The names under which the local model is known, and its card under each."""
+"""The names under which a local model is known, and its card under each."""
 
 from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 ALIASES = (
@@ -18,7 +19,7 @@ ALIASES = (
     "codestral-latest",
     "mistral-embed",
 )
-"""Names of the real API that programs ask for; here they all lead to the same model."""
+"""Names of the real API that programs ask for; here they lead to the first model, unless another one claims them."""
 
 _RETIRED = dict.fromkeys(("mistral-tiny", "open-mistral-7b", "open-mixtral-8x7b"), "2025-03-30T00:00:00Z")
 """Names that the real API gave up, and when. Here they go on."""
@@ -27,19 +28,25 @@ _RETIRED = dict.fromkeys(("mistral-tiny", "open-mistral-7b", "open-mixtral-8x7b"
 class Cards:
     """Model cards with the fields of early 2024 and of today, for a client of either time."""
 
-    def __init__(self, name: str, description: str, context_length: int, *, completion_fim: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        context_length: int,
+        aliases: Sequence[str] = ALIASES,
+        *,
+        completion_fim: bool = False,
+    ) -> None:
         self._created = int(time.time())
+        self._aliases = [*aliases]
         self._description = description
         self._context_length = context_length
         self._completion_fim = completion_fim
-        self._cards = {alias: self._card(alias, name) for alias in (name, *ALIASES)}
+        self._cards = {alias: self._card(alias, name) for alias in (name, *aliases)}
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._cards
-
-    def list(self) -> dict[str, Any]:
-        """The body of `GET /v1/models`."""
-        return {"object": "list", "data": list(self._cards.values())}
+    def list(self) -> list[dict[str, Any]]:
+        """One for each name."""
+        return list(self._cards.values())
 
     def get(self, name: str) -> dict[str, Any] | None:
         """The body of `GET /v1/models/{id}`."""
@@ -61,7 +68,7 @@ class Cards:
             "name": name,
             "description": self._description,
             "max_context_length": self._context_length,
-            "aliases": [] if alias != name else list(ALIASES),
+            "aliases": [] if alias != name else self._aliases,
             "deprecation": _RETIRED.get(alias),
             "default_model_temperature": 0.7,
             "type": "base",

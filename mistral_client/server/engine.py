@@ -50,6 +50,16 @@ class ContextLengthError(EngineError):
         self.limit = limit
 
 
+class MemoryShortError(EngineError):
+    """There is less memory than a model needs."""
+
+    def __init__(self, model: str, needed: str, available: str) -> None:
+        super().__init__(
+            f"{model} needs {needed} of memory and there are {available} for it: "
+            "ask for less context or fewer slots, or take a smaller model"
+        )
+
+
 class UnsupportedError(EngineError):
     """The request asks for something that this engine, or this model, cannot do."""
 

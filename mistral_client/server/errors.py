@@ -9,7 +9,7 @@ from typing import Any
 from fastapi.responses import JSONResponse, Response
 from pydantic_core import to_json
 
-from .engine import ContextLengthError, EngineError, UnsupportedError
+from .engine import ContextLengthError, EngineError, MemoryShortError, UnsupportedError
 
 
 class WireError(Exception):
@@ -124,6 +124,8 @@ def of_engine(error: EngineError) -> WireError:
     """What the engine's failure is on the wire."""
     if isinstance(error, ContextLengthError | UnsupportedError):
         return WireError(400, "invalid_request_invalid_args", "3051", str(error))
+    if isinstance(error, MemoryShortError):
+        return WireError(503, "unreachable_backend", "1100", str(error))
     return WireError(500, "internal_server_error", "3000", f"The model failed: {error}")
 
 

@@ -1,15 +1,36 @@
-"""From a model's name or file to an engine that answers."""
+"""From what a user calls a model to an engine that answers: first it is found, then it is loaded."""
 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import weights
-from .engine import Engine, EngineError
+from . import memory, weights
+from .engine import Engine, EngineError, MemoryShortError
+from .engines.needs import Needs, needs_of
+from .fim import fills_in
 
 _BABBLE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model as a user describes it. None leaves the choice to us."""
+
+    model: str | None = None
+    """A file, `hf:OWNER/REPO[:FILE]`, or the default Mixtral."""
+    name: str | None = None
+    """Else that of the file."""
+    aliases: tuple[str, ...] | None = None
+    """Further names under which it may be called."""
+    context_length: int | None = None
+    """Tokens of prompt and answer together."""
+    slots: int | None = None
+    """Generations at the same time."""
+    threads: int | None = None
+    """Of computation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +42,30 @@ class Loaded:
     engine: Engine
     max_tokens: int | None = None
     """Of an answer for which the request sets no limit; None: as many as the context holds."""
+    aliases: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A model whose files are there and fit to be loaded."""
+
+    name: str
+    description: str
+    path: Path
+    needs: Needs
+    threads: int | None
+    completion_fim: bool
+    max_tokens: int | None = None
+    aliases: tuple[str, ...] | None = None
+
+    def load(self) -> Loaded:
+        """Raises `EngineError`."""
+        from .engines.llama_cpp import LlamaCppEngine  # noqa: PLC0415, it brings 100 MB of native code
+
+        engine = LlamaCppEngine(
+            self.path, context_length=self.needs.context_length, slots=self.needs.slots, threads=self.threads
+        )
+        return Loaded(self.name, self.description, engine, self.max_tokens, self.aliases)
 
 
 def name_of(model: str | None) -> str:
@@ -28,33 +73,51 @@ def name_of(model: str | None) -> str:
 
     Raises `WeightsError` for a model that certainly cannot be loaded.
     """
-    return weights.NAME if _is_default(model) else str(weights.resolve(model).resolve())
+    if _is_default(model):
+        return weights.NAME
+    return str(model) if weights.is_remote(str(model)) else str(weights.resolve(model).resolve())
 
 
-def load(
-    model: str | None = None, *, context_length: int | None = None, slots: int | None = None, threads: int | None = None
-) -> Loaded:
-    """Load a GGUF file, or the default Mixtral, which is made first where there is none yet.
+def find(spec: ModelSpec) -> Found:
+    """Look for a model and at what it needs. The default Mixtral is made, and one of the hub downloaded, if need be.
 
-    context_length: tokens for each generation. slots: generations at the same time. threads: of the engine.
-    None takes what `MISTRAL_LOCAL_CONTEXT_LENGTH`, `MISTRAL_LOCAL_SLOTS` and `MISTRAL_LOCAL_THREADS` say, else leaves
-    the choice to the engine.
+    What the spec leaves open is taken from `MISTRAL_LOCAL_CONTEXT_LENGTH`, `MISTRAL_LOCAL_SLOTS` and
+    `MISTRAL_LOCAL_THREADS`, else from the model and the machine.
+
+    Raises `WeightsError` or `EngineError`, the latter also for what this machine can never hold.
+    """
+    path = weights.resolve(spec.model)
+    header = weights.check_model(path)
+    needs = needs_of(
+        path,
+        header,
+        _or_environment(spec.context_length, "MISTRAL_LOCAL_CONTEXT_LENGTH"),
+        _or_environment(spec.slots, "MISTRAL_LOCAL_SLOTS"),
+    )
+    default = _is_default(spec.model)
+    return Found(
+        spec.name or (weights.NAME if default else weights.stem_of(path).lower()),
+        weights.DESCRIPTION if default else f"A local model: {path.name}",
+        path,
+        needs,
+        _or_environment(spec.threads, "MISTRAL_LOCAL_THREADS"),
+        fills_in(weights.control_tokens(header).get),
+        # So small a model does not always find an end, and would fill its context for minutes.
+        _BABBLE if default else None,
+        spec.aliases,
+    )
+
+
+def load(spec: ModelSpec, memory_limit: int | None = None) -> Loaded:
+    """Find and load a model for which there is memory now; of that it may take so many bytes.
 
     Raises `WeightsError` or `EngineError`.
     """
-    from .engines.llama_cpp import LlamaCppEngine  # noqa: PLC0415, it brings 100 MB of native code
-
-    path = weights.resolve(model)
-    engine = LlamaCppEngine(
-        path,
-        context_length=_or_environment(context_length, "MISTRAL_LOCAL_CONTEXT_LENGTH"),
-        slots=_or_environment(slots, "MISTRAL_LOCAL_SLOTS"),
-        threads=_or_environment(threads, "MISTRAL_LOCAL_THREADS"),
-    )
-    if _is_default(model):
-        # So small a model does not always find an end, and would fill its context for minutes.
-        return Loaded(weights.NAME, weights.DESCRIPTION, engine, _BABBLE)
-    return Loaded(Path(path).stem.lower(), f"A local model: {Path(path).name}", engine)
+    found = find(spec)
+    available = min(memory.available(), memory_limit or sys.maxsize)
+    if found.needs.bytes > available:
+        raise MemoryShortError(found.name, memory.shown(found.needs.bytes), memory.shown(available))
+    return found.load()
 
 
 def _or_environment(value: int | None, name: str) -> int | None:

@@ -29,7 +29,8 @@ from mistral_client.exceptions import LocalModelError
 
 from .app import create_app
 from .engine import EngineError
-from .loading import Loaded, load, name_of
+from .loading import Loaded, ModelSpec, load, name_of
+from .models import Models
 from .weights import WeightsError
 
 Deliver = Callable[[Message | None], object]
@@ -83,7 +84,7 @@ class LocalServer:
                     # In the caller's thread, where Ctrl-C reaches it.
                     loaded = self._load()
                     opened.callback(loaded.engine.close)
-                    self._app = create_app(loaded=loaded)
+                    self._app = create_app(models=Models([loaded]))
                     self._portal = opened.enter_context(start_blocking_portal(name="mistral-client local server"))
                     lifespan = self._app.router.lifespan_context(self._app)
                     opened.enter_context(self._portal.wrap_async_context_manager(lifespan))
@@ -151,7 +152,7 @@ def _server(model: str) -> LocalServer:
         raise LocalModelError(str(error)) from error
     with _servers_lock:
         if name not in _servers:
-            _servers[name] = LocalServer(partial(load, name))
+            _servers[name] = LocalServer(partial(load, ModelSpec(name)))
         return _servers[name]
 
 

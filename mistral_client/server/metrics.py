@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -20,51 +21,73 @@ _BETWEEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.
 
 
 class Metrics:
-    """The figures of one model. May be used from any thread."""
+    """What a server measures of all its models."""
 
-    def __init__(self, model: str, running: Callable[[], int], waiting: Callable[[], int]) -> None:
+    def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._model = model
 
-        def gauge(name: str, text: str, value: Callable[[], int]) -> None:
-            Gauge(name, text, ["model_name"], registry=self._registry).labels(model).set_function(value)
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, text, ["model_name"], buckets=buckets, registry=self._registry)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(name, text, ["model_name"], registry=self._registry)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, ["model_name", *labels], registry=self._registry)
 
-        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(name, text, ["model_name"], buckets=buckets, registry=self._registry).labels(model)
-
-        gauge("vllm:num_requests_running", "Requests that have a slot.", running)
-        gauge("vllm:num_requests_waiting", "Requests in the queue.", waiting)
-        self.first = histogram("vllm:time_to_first_token_seconds", "From the request to its first token.", _FIRST)
-        self.between = histogram("vllm:inter_token_latency_seconds", "From one token to the next.", _BETWEEN)
-        self.whole = histogram("vllm:e2e_request_latency_seconds", "From the request to its last token.", _REQUEST)
-        self.queued = histogram("vllm:request_queue_time_seconds", "In the queue.", _REQUEST)
-        self.prompt = counter("vllm:prompt_tokens", "Tokens of prompts.").labels(model)
-        self.generated = counter("vllm:generation_tokens", "Tokens of answers.").labels(model)
+        self._running = gauge("vllm:num_requests_running", "Requests that have a slot.")
+        self._waiting = gauge("vllm:num_requests_waiting", "Requests in the queue.")
+        self._first = histogram("vllm:time_to_first_token_seconds", "From the request to its first token.", _FIRST)
+        self._between = histogram("vllm:inter_token_latency_seconds", "From one token to the next.", _BETWEEN)
+        self._whole = histogram("vllm:e2e_request_latency_seconds", "From the request to its last token.", _REQUEST)
+        self._queued = histogram("vllm:request_queue_time_seconds", "In the queue.", _REQUEST)
+        self._prompt = counter("vllm:prompt_tokens", "Tokens of prompts.")
+        self._generated = counter("vllm:generation_tokens", "Tokens of answers.")
         self._success = counter("vllm:request_success", "Requests that were answered.", "finished_reason")
         self._rejected = counter("mistral_client:requests_rejected", "Requests that were turned away.", "code")
+
+    def of(self, model: str, running: Callable[[], int], waiting: Callable[[], int]) -> ModelMetrics:
+        """The figures of one model; `running` and `waiting` are asked when somebody looks."""
+        self._running.labels(model).set_function(running)
+        self._waiting.labels(model).set_function(waiting)
         for reason in ("stop", "length", "model_length"):
             self._success.labels(model, reason)
+        return ModelMetrics(
+            self._first.labels(model),
+            self._between.labels(model),
+            self._whole.labels(model),
+            self._queued.labels(model),
+            self._prompt.labels(model),
+            self._generated.labels(model),
+            lambda reason: self._success.labels(model, reason).inc(),
+            lambda code: self._rejected.labels(model, code).inc(),
+        )
 
     def text(self) -> bytes:
         """The body of `GET /metrics`."""
         return generate_latest(self._registry)
 
-    def finished(self, reason: str) -> None:
-        """One answer more that ended for this reason."""
-        self._success.labels(self._model, reason).inc()
 
-    def rejected(self, code: str) -> None:
-        """One request more that was turned away with this code."""
-        self._rejected.labels(self._model, code).inc()
+@dataclass(frozen=True, slots=True)
+class ModelMetrics:
+    """The figures of one model. May be used from any thread."""
+
+    first: Histogram
+    between: Histogram
+    whole: Histogram
+    queued: Histogram
+    prompt: Counter
+    generated: Counter
+    finished: Callable[[str], None]
+    """One answer more that ended for this reason."""
+    rejected: Callable[[str], None]
+    """One request more that was turned away with this code."""
 
 
 class Observation:
     """The times of one request, from here on."""
 
-    def __init__(self, metrics: Metrics, spend: Callable[[int], object]) -> None:
+    def __init__(self, metrics: ModelMetrics, spend: Callable[[int], object]) -> None:
         self._metrics = metrics
         self._spend = spend
         """Told how many tokens the answer took."""

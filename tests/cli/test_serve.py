@@ -104,7 +104,7 @@ def test_localhost_and_ipv6(served):
         _, url = served("--host", "::1")
         assert re.fullmatch(r"http://\[::1\]:\d+", url)
     _, url = served("--host", "localhost")
-    assert httpx.get(f"{url}/health", trust_env=False).json() == {"status": "ok", "model": "baby"}
+    assert httpx.get(f"{url}/health", trust_env=False).json()["model"] == "baby"
 
 
 def test_a_host_that_is_none(invoke):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from mistral_client.cli.http_server import Server
 from mistral_client.server.guard import Guard
 from mistral_client.server.loading import Loaded
+from mistral_client.server.models import Models
 from tests.server.test_app import EchoEngine
 
 
@@ -20,7 +21,9 @@ def serving(
     """The server and its address, until the block is left."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server = Server(Loaded("echo", "", engine or EchoEngine()), log_level, guard=guard, **{"grace": 0, **options})
+        server = Server(
+            Models([Loaded("echo", "", engine or EchoEngine())]), log_level, guard=guard, **{"grace": 0, **options}
+        )
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:

@@ -22,7 +22,7 @@ from mistral_client import (
     ServerError,
     StreamInterrupted,
 )
-from mistral_client.server.app import create_app, the_model
+from mistral_client.server.app import create_app, the_models
 from mistral_client.server.cards import ALIASES
 from mistral_client.server.engine import (
     ContextLengthError,
@@ -35,6 +35,7 @@ from mistral_client.server.engine import (
 from mistral_client.server.errors import WireError
 from mistral_client.server.loading import Loaded
 from mistral_client.server.local import AsyncTransport, LocalServer, SyncTransport
+from mistral_client.server.models import Models
 from tests.conftest import HELLO
 
 
@@ -546,7 +547,7 @@ def test_unknown_paths(server):
         assert http.get("/v1/models/nope").json()["code"] == "1500"
         assert http.get("/v1/models/mistral-small").json()["id"] == "mistral-small"
         assert http.get("/v1/chat/completions").status_code == 405
-        assert http.get("/health").json() == {"status": "ok", "model": "echo"}
+        assert http.get("/health").json() == {"status": "ok", "model": "echo", "loaded": ["echo"]}
         assert set(http.get("/openapi.json").json()["paths"]) >= {
             "/v1/chat/completions",
             "/v1/embeddings",
@@ -555,7 +556,7 @@ def test_unknown_paths(server):
 
 
 def test_a_lenient_server_drops_what_it_does_not_know(caplog):
-    app = create_app(loaded=Loaded("echo", "", EchoEngine()), lenient=True)
+    app = create_app(models=Models([Loaded("echo", "", EchoEngine())]), lenient=True)
     tool = {"type": "function", "function": {"name": "f", "parameters": {}, "cache": True}}
     body = {"model": "echo", "messages": HELLO, "surprise": 1, "tools": [tool], "tool_choice": "none"}
 
@@ -600,9 +601,9 @@ def test_bodies_that_no_client_would_send(server, body, status):
 
 
 def test_before_the_model_is_loaded_nothing_is_ready():
-    app = create_app(loaded=Loaded("echo", "", EchoEngine()))
+    app = create_app(models=Models([Loaded("echo", "", EchoEngine())]))
     with pytest.raises(WireError, match="not loaded"):
-        the_model(SimpleNamespace(app=app))
+        the_models(SimpleNamespace(app=app))
 
 
 # --- the server in this process ---

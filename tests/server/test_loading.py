@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from mistral_client.server.engine import EngineError
-from mistral_client.server.loading import load, name_of
+from mistral_client.server.loading import ModelSpec, load, name_of
 from mistral_client.server.weights import WeightsError
 
 
 def test_a_file_is_known_by_its_name(baby):
-    loaded = load(str(baby))
+    loaded = load(ModelSpec(str(baby)))
     try:
         assert (loaded.name, loaded.max_tokens) == ("baby", None)
         assert "baby.gguf" in loaded.description
@@ -28,7 +28,7 @@ def test_the_environment_sets_what_nobody_names(baby, monkeypatch):
     monkeypatch.setenv("MISTRAL_LOCAL_CONTEXT_LENGTH", "128")
     monkeypatch.setenv("MISTRAL_LOCAL_SLOTS", "2")
     monkeypatch.setenv("MISTRAL_LOCAL_THREADS", "1")
-    engine = load(str(baby), slots=3).engine
+    engine = load(ModelSpec(str(baby), slots=3)).engine
     try:
         assert (engine.context_length, engine.slots) == (128, 3)
     finally:
@@ -41,4 +41,4 @@ def test_the_environment_sets_what_nobody_names(baby, monkeypatch):
 def test_an_environment_that_makes_no_sense(baby, monkeypatch, value, message):
     monkeypatch.setenv("MISTRAL_LOCAL_SLOTS", value)
     with pytest.raises(EngineError, match=message):
-        load(str(baby))
+        load(ModelSpec(str(baby)))

@@ -64,7 +64,7 @@ def test_who_runs_and_who_is_turned_away(http, engine):
     ):
         eventually(lambda: figures(http)["vllm:num_requests_running",] == 1)
     eventually(lambda: figures(http)["vllm:num_requests_running",] == 0)
-    http._transport._server._app.state.model.admission.close()
+    http._transport._server._app.state.models.refuse()
     assert chat(http, "hello").status_code == 503
     seen = figures(http)
     assert seen["mistral_client:requests_rejected_total", "1100"] == 1

@@ -8,6 +8,7 @@ import pytest
 
 from mistral_client.server.app import create_app
 from mistral_client.server.loading import Loaded
+from mistral_client.server.models import Models
 from mistral_client.server.rate_limit import RateLimit, spend
 from tests.server.test_app import EchoEngine, say
 
@@ -79,7 +80,9 @@ def test_keys_that_used_nothing_lately_are_forgotten():
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_a_chat_costs_its_tokens(stream):
     async def main():
-        app = create_app(loaded=Loaded("echo", "", EchoEngine()), requests_per_minute=2, tokens_per_minute=10_000)
+        app = create_app(
+            models=Models([Loaded("echo", "", EchoEngine())]), requests_per_minute=2, tokens_per_minute=10_000
+        )
         body = {"model": "echo", "messages": say("one two three"), "stream": stream}
         async with (
             app.router.lifespan_context(app),

@@ -33,7 +33,9 @@ from mistral_client.server.engine import (
     Sampling,
     TokenLogprob,
 )
-from mistral_client.server.weights import WeightsError, check_model
+from mistral_client.server.weights import WeightsError, check_model, control_tokens, user_defined_tokens
+
+from .needs import BATCH, needs_of
 
 
 def _import_xllamacpp() -> Any:
@@ -55,21 +57,6 @@ xllamacpp = _import_xllamacpp()
 
 _processes: set[int] = set()
 """Processes that have loaded a model: this one, and those that it was forked from."""
-
-_BATCH = 256
-"""At most so many tokens are read at a time: after each batch a listener who left is noticed. Also the longest text
-that is embedded at a stroke."""
-
-_MAX_SLOTS = 256  # LLAMA_MAX_SEQ
-
-_LEAST_CONTEXT = 8
-"""llama.cpp tries a model with two tokens when it loads it; less context than that ends the process."""
-
-_DEFAULT_SLOTS = 4
-
-_DEFAULT_CONTEXT = 8192
-
-_CONTROL, _USER_DEFINED = 3, 4  # llama.cpp's token types
 
 _LEAST_LOGPROB = -9999.0
 """What stands for the logarithm of 0, which JSON cannot hold."""
@@ -111,24 +98,18 @@ class LlamaCppEngine:
             )
         path = Path(path)
         try:
-            metadata = check_model(path).metadata
+            header = check_model(path)
         except WeightsError as error:
             raise EngineError(str(error)) from error
-        self._slots = _DEFAULT_SLOTS if slots is None else slots
+        needs = needs_of(path, header, context_length, slots)
+        self._slots, self._context_length = needs.slots, needs.context_length
         threads = _processors() if threads is None else threads
-        if not 1 <= self._slots <= _MAX_SLOTS or threads < 1:
-            raise EngineError(
-                f"1 to {_MAX_SLOTS} slots and at least 1 thread are needed, not {self._slots} and {threads}"
-            )
-        self._context_length = _context_length(metadata, context_length, self._slots)
-        self._chat_template = str(metadata.get("tokenizer.chat_template", ""))
-
-        tokens = metadata["tokenizer.ggml.tokens"]
-        types = metadata.get("tokenizer.ggml.token_type", [])
-        typed = [(token, index, types[index]) for index, token in enumerate(tokens) if index < len(types)]
-        self._control_ids = {token: index for token, index, kind in typed if kind in {_CONTROL, _USER_DEFINED}}
-        # llama.cpp finds user-defined tokens in plain text too. Files exist that declare <|im_start|> as one.
-        marks = [token for token, _, kind in typed if kind == _USER_DEFINED and re.fullmatch(r"<.+>|\[.+\]", token)]
+        if threads < 1:
+            raise EngineError(f"at least 1 thread is needed, not {threads}")
+        self._chat_template = str(header.metadata.get("tokenizer.chat_template", ""))
+        self._control_ids = control_tokens(header)
+        # Files exist that declare <|im_start|> as user-defined, which llama.cpp finds in plain text too.
+        marks = [token for token in user_defined_tokens(header) if re.fullmatch(r"<.+>|\[.+\]", token)]
         self._marks = re.compile("|".join(map(re.escape, marks))) if marks else None
 
         self._idle = threading.Condition()
@@ -139,7 +120,7 @@ class LlamaCppEngine:
         key = secrets.token_urlsafe(32)
         _processes.add(os.getpid())
         # llama.cpp shares a batch out among the slots, and ends the process where that leaves a remainder.
-        self._batch = max(_BATCH // self._slots, 1) * self._slots
+        self._batch = max(BATCH // self._slots, 1) * self._slots
         self._server = _load(path, self._context_length, self._slots, threads, self._batch, key)
         # Answered by the native loop: llama.cpp never ends when it is told to end before that loop runs.
         self._server.handle_metrics()
@@ -406,44 +387,6 @@ def _load(path: Path, context_length: int, slots: int, threads: int, batch: int,
             f"llama.cpp cannot load {path}: the file may be damaged or of an architecture that it does not know, "
             f"or memory is short for a context of {slots} x {context_length} tokens"
         ) from error
-
-
-def _context_length(metadata: Mapping[str, Any], wanted: int | None, slots: int) -> int:
-    """Tokens for each slot. Raises `EngineError` when the model or the memory does not allow what is wanted."""
-    trained = int(metadata[f"{metadata['general.architecture']}.context_length"])
-    memory = max((int(device["memory_total"]) for device in xllamacpp.get_device_info()), default=0)
-    token_bytes = _cache_bytes(metadata)
-    if wanted is None:
-        affordable = memory // 4 // (slots * token_bytes) if memory and token_bytes else _DEFAULT_CONTEXT
-        return max(_LEAST_CONTEXT, min(trained, _DEFAULT_CONTEXT, affordable))
-    if not _LEAST_CONTEXT <= wanted <= trained:
-        raise EngineError(
-            f"the model was trained with a context of {trained} tokens: {_LEAST_CONTEXT} to {trained}, not {wanted}"
-        )
-    # llama.cpp touches all of its cache at once. Where the system promises more memory than it has, the process would
-    # be killed for it.
-    if memory and wanted * slots * token_bytes > memory:
-        raise EngineError(
-            f"a context of {slots} x {wanted} tokens takes {wanted * slots * token_bytes / 1e9:.0f} GB "
-            f"and this machine has {memory / 1e9:.0f} GB: ask for less context or fewer slots"
-        )
-    return wanted
-
-
-def _cache_bytes(metadata: Mapping[str, Any]) -> int:
-    """Bytes that one token takes in the cache of keys and values, in float16; 0 when the header does not tell."""
-    architecture = metadata["general.architecture"]
-
-    def value(name: str, default: Any = 0) -> Any:
-        return metadata.get(f"{architecture}.{name}", default)
-
-    heads, layers = value("attention.head_count"), value("block_count")
-    key_value_heads = value("attention.head_count_kv", heads)
-    if not isinstance(heads, int) or not isinstance(key_value_heads, int) or not heads:  # one number a layer
-        return 0
-    head = value("embedding_length") // heads
-    size = value("attention.key_length", head) + value("attention.value_length", head)
-    return int(layers * key_value_heads * size * 2)
 
 
 def _processors() -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeGuard
 
@@ -37,6 +38,8 @@ _SIZES = {
     "attention.head_count_kv": (0, 2**14),
 }
 """Least and most. The bounds are far from any model, and near enough that products of them fit 32 bits and more."""
+
+_CONTROL, _USER_DEFINED = 3, 4  # llama.cpp's token types
 
 _MAX_EXPERTS = 512  # LLAMA_MAX_EXPERTS
 
@@ -171,6 +174,44 @@ def _product(count: int | None, each: int | None) -> int | None:
     return None if count is None or each is None else count * each
 
 
+def parts_of(path: Path, header: Header) -> list[Path]:
+    """The files of a checked model, of which `path` is the first and often the only one."""
+    count = header.metadata.get("split.count", 0)
+    name = _PART.fullmatch(path.name)
+    if not _is_count(count) or count < 2 or name is None:
+        return [path]
+    return [path.with_name(f"{name['stem']}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1)]
+
+
+def control_tokens(header: Header) -> dict[str, int]:
+    """The ids of a checked model's tokens that are no text: its control tokens and those that its makers defined."""
+    return {token: index for token, index, kind in _typed(header) if kind in {_CONTROL, _USER_DEFINED}}
+
+
+def user_defined_tokens(header: Header) -> list[str]:
+    """Those of them that llama.cpp finds in plain text too."""
+    return [token for token, _, kind in _typed(header) if kind == _USER_DEFINED]
+
+
+def _typed(header: Header) -> Iterator[tuple[str, int, int]]:
+    tokens, types = header.metadata["tokenizer.ggml.tokens"], header.metadata.get("tokenizer.ggml.token_type", [])
+    return zip(tokens, range(len(types)), types, strict=False)
+
+
+def later_part(name: str) -> str | None:
+    """The name of the first file of a model, where this is the name of a later one."""
+    part = _PART.fullmatch(name)
+    if part is None or int(part["number"]) == 1:
+        return None
+    return f"{part['stem']}-00001-of-{part['count']}.gguf"
+
+
+def stem_of(path: Path) -> str:
+    """The name of a model's file without what only says that it is a GGUF file, or one of several."""
+    part = _PART.fullmatch(path.name)
+    return path.stem if part is None else part["stem"]
+
+
 def _check_parts(path: Path, header: Header) -> None:
     count = header.metadata.get("split.count", 0)
     if not _is_count(count) or count < 2:
@@ -183,8 +224,8 @@ def _check_parts(path: Path, header: Header) -> None:
     first = path.with_name(f"{name['stem']}-00001-of-{name['count']}.gguf")
     if header.metadata.get("split.no") != 0 or path.name != first.name:
         raise WeightsError(f"{path} is a later part of a model; name the first one, {first.name}")
-    for number in range(2, count + 1):
-        read_header(path.with_name(f"{name['stem']}-{number:05}-of-{name['count']}.gguf"))
+    for part in parts_of(path, header)[1:]:
+        read_header(part)
 
 
 def _is_count(value: object) -> TypeGuard[int]:

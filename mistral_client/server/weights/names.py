@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from . import hub
 from .errors import WeightsError
 from .mixtral_8x135m import NAME, default_model
 from .model_file import check_model
 
 
 def resolve(model: str | os.PathLike[str] | None = None, progress: bool | None = None) -> Path:
-    """Return the path of a checked GGUF file: the default Mixtral for None, "" or its name, else the file named.
+    """Return the path of a checked GGUF file: the default Mixtral for None, "" or its name, else the file named, or one
+    of the hub for `hf:OWNER/REPO[:FILE]`.
 
-    The first call for the default builds it, see `default_model`, which `progress` is for.
+    The first call for the default builds it, see `default_model`, which `progress` is for; the first for a model of the
+    hub downloads it.
 
     Raises `WeightsError` with one line that says what is wrong with the file and what to do.
     """
     if model is None or model in {"", NAME}:
         return default_model(progress)
+    if is_remote(os.fspath(model)):
+        model = hub.fetch(os.fspath(model))
     try:
         path = Path(model).expanduser()
         is_folder, exists = path.is_dir(), path.exists()
@@ -32,6 +37,16 @@ def resolve(model: str | os.PathLike[str] | None = None, progress: bool | None =
         raise WeightsError(f"{path} does not exist; name a .gguf file, or {NAME!r} for the default model")
     check_model(path)
     return path
+
+
+def is_remote(model: str) -> bool:
+    """Whether a model lies elsewhere and has to be downloaded."""
+    return model.startswith(hub.PREFIX)
+
+
+def is_name(model: str) -> bool:
+    """Whether this is no path: the default model, or one that lies elsewhere."""
+    return model in {"", NAME} or is_remote(model)
 
 
 def _of_folder(folder: Path) -> str:

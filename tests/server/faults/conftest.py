@@ -12,8 +12,10 @@ import httpx
 import pytest
 
 from mistral_client.cli.http_server import Server
+from mistral_client.server.admission import WAITING
 from mistral_client.server.engine import Engine
 from mistral_client.server.loading import Loaded
+from mistral_client.server.models import Models
 
 
 @pytest.fixture
@@ -21,9 +23,9 @@ def serving() -> Iterator[Callable[..., httpx.Client]]:
     """Serves an engine, with options of `Server`, and gives a client of it; all ends with the test."""
     with contextlib.ExitStack() as ending:
 
-        def serve(engine: Engine, log_level: str = "critical", **options) -> httpx.Client:
+        def serve(engine: Engine, log_level: str = "critical", queue: int = WAITING, **options) -> httpx.Client:
             listener = ending.enter_context(socket.create_server(("127.0.0.1", 0)))
-            server = Server(Loaded("echo", "Repeats.", engine), log_level, **options)
+            server = Server(Models([Loaded("echo", "Repeats.", engine)], queue=queue), log_level, **options)
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
             thread.start()
             ending.callback(thread.join, 20)

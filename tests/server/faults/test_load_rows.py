@@ -14,16 +14,18 @@ import httpx
 import pytest
 import uvicorn
 
+from mistral_client.server.admission import WAITING
 from mistral_client.server.app import create_app
 from mistral_client.server.loading import Loaded
+from mistral_client.server.models import Models
 from tests.conftest import SOAK
 from tests.server.test_app import EchoEngine, eventually, say
 
 
 class Served:
-    def __init__(self, engine, **options):
+    def __init__(self, engine, *, queue=WAITING, **options):
         self.engine = engine
-        self.app = create_app(loaded=Loaded("echo", "Repeats.", engine), **options)
+        self.app = create_app(models=Models([Loaded("echo", "Repeats.", engine)], queue=queue), **options)
         self._server = uvicorn.Server(uvicorn.Config(self.app, log_level="critical"))
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
         self.address = self._listener.getsockname()
@@ -34,7 +36,7 @@ class Served:
 
     @property
     def admission(self):
-        return self.app.state.model.admission
+        return self.app.state.models._models[0].admission
 
     def idle(self):
         return self.engine.running == 0 and self.admission.running == 0 and self.admission.waiting == 0
