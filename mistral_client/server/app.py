@@ -21,6 +21,7 @@ from mistral_client.models.models import ModelDeleted
 
 from . import errors, openapi
 from .admission import WAITING
+from .bodies import Bodies
 from .chat import Answer, Asked, asked
 from .connection import PATIENCE, EventStream, while_connected
 from .correlation import Correlation
@@ -36,6 +37,7 @@ from .metrics import CONTENT_TYPE, Observation
 from .model import Model
 from .rate_limit import RateLimit, spend
 from .strict_json import StrictRoute
+from .turnstile import Turnstile
 
 
 def create_app(
@@ -90,11 +92,15 @@ def create_app(
     app.openapi = openapi.described(app)  # type: ignore[method-assign]
     app.router.route_class = StrictRoute
     app.state.model = None
+    app.state.crowded = partial(_crowded, app)
     app.state.patience = patience
     app.state.lenient = lenient
     if requests_per_minute is not None or tokens_per_minute is not None:
         app.add_middleware(RateLimit, requests=requests_per_minute, tokens=tokens_per_minute)
     app.add_middleware(Idempotency, patience=patience)
+    if guard is not None:
+        app.add_middleware(Bodies, most=guard.max_body)
+    app.add_middleware(Turnstile, crowded=app.state.crowded)
     if guard is not None:
         app.add_middleware(Door, guard=guard)
     app.add_middleware(Correlation)
@@ -103,7 +109,20 @@ def create_app(
     return app
 
 
-def the_model(request: Request) -> Model:
+def _crowded(app: FastAPI, key: str) -> WireError | None:
+    """Why a client gets no place now; None if it does."""
+    model: Model | None = app.state.model
+    if model is None:
+        return None
+    try:
+        model.admission.check(key)
+    except WireError as error:
+        model.metrics.rejected(str(error.body["code"]))
+        return error
+    return None
+
+
+async def the_model(request: Request) -> Model:
     """The model that answers. Raises the error for one that is not loaded yet."""
     model: Model | None = request.app.state.model
     if model is None:
@@ -205,14 +224,17 @@ async def _answered(
     """What the model generates, whole or in events. `ask` reads the request, in a thread."""
     model.check_name(body.model)
     observation, key = Observation(model.metrics, partial(spend, request.scope)), _client_key(request)
-    model.admission.check(key)
-    wanted = await to_thread.run_sync(ask)
-    prompt = await to_thread.run_sync(model.engine.tokenize, wanted.parts)
-    if len(prompt) >= model.engine.context_length:
-        raise ContextLengthError(len(prompt), model.engine.context_length)
+    place = model.admission.enter(key)
+    try:
+        wanted, prompt = await _prepared(model, ask)
+    except BaseException:
+        model.admission.leave(place)
+        raise
     spend(request.scope, len(prompt))
     answer = Answer(body.model, wanted)
-    generation = generating(model.engine, model.admission, prompt, wanted.samplings, key=key, observation=observation)
+    generation = generating(
+        model.engine, model.admission, prompt, wanted.samplings, place=place, observation=observation
+    )
     if body.stream:
         return EventStream(answer, generation, request.app.state.patience)
 
@@ -221,6 +243,19 @@ async def _answered(
             return await answer.whole(events)
 
     return _whole(await while_connected(request.receive, whole))
+
+
+async def _prepared(model: Model, ask: Callable[[], Asked]) -> tuple[Asked, list[int]]:
+    """What the engine has to do, and the prompt as tokens."""
+
+    def prepared() -> tuple[Asked, list[int]]:
+        wanted = ask()
+        return wanted, model.engine.tokenize(wanted.parts)
+
+    wanted, prompt = await to_thread.run_sync(prepared, limiter=model.admission.preparing)
+    if len(prompt) >= model.engine.context_length:
+        raise ContextLengthError(len(prompt), model.engine.context_length)
+    return wanted, prompt
 
 
 def _client_key(request: Request) -> str:

@@ -602,7 +602,7 @@ def test_bodies_that_no_client_would_send(server, body, status):
 def test_before_the_model_is_loaded_nothing_is_ready():
     app = create_app(loaded=Loaded("echo", "", EchoEngine()))
     with pytest.raises(WireError, match="not loaded"):
-        the_model(SimpleNamespace(app=app))
+        anyio.run(the_model, SimpleNamespace(app=app))
 
 
 # --- the server in this process ---

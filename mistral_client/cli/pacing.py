@@ -1,0 +1,29 @@
+"""Takes requests up a few at a time, so that a crowd that comes at once does not keep anything else waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+_AT_ONCE = 8
+"""A few milliseconds of work."""
+
+
+class Pace:
+    """Calls functions in their order, some in each turn of an event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def take(self, loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
+        """Have this called when its time comes."""
+        if not self._waiting:
+            loop.call_soon(self._turn, loop)
+        self._waiting.append(work)
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        for _ in range(min(_AT_ONCE, len(self._waiting))):
+            self._waiting.popleft()()
+        if self._waiting:
+            loop.call_soon(self._turn, loop)
