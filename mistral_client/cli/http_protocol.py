@@ -212,9 +212,11 @@ class StrictProtocol(H11Protocol):
 
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
             async def sent(message: Message) -> None:
-                if message.get(FAILED):
-                    self.cycle.keep_alive = False
                 await send(message)
+                if message.get(FAILED) and not self.transport.is_closing():
+                    # Right behind the answer, for the client not to send its next request here.
+                    self.transport.write_eof()
+                    self.transport.close()
 
             await app(scope, receive, sent)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ import uvicorn
 
 from mistral_client.server.admission import WAITING
 from mistral_client.server.app import create_app
+from mistral_client.server.connection import PATIENCE
 from mistral_client.server.guard import Guard
 from mistral_client.server.loading import Loaded
 from mistral_client.server.turnstile import early_refusal
@@ -62,11 +64,13 @@ class Server(uvicorn.Server):
         lenient: bool = False,
         head_timeout: float = HEAD_TIMEOUT,
         body_timeout: float = BODY_TIMEOUT,
+        patience: float = PATIENCE,
     ) -> None:
         """grace: seconds that answers on their way are given. queue: requests that wait for a slot.
         requests_per_minute, tokens_per_minute: of each key; None is no limit.
 
-        head_timeout, body_timeout: seconds that a client has for the parts of a request.
+        head_timeout, body_timeout: seconds that a client has for the parts of a request. patience: seconds in which it
+        must have read some of what it is sent.
 
         Raises `EngineError` for a model whose prompts nobody here knows how to write.
         """
@@ -75,6 +79,7 @@ class Server(uvicorn.Server):
             guard=guard,
             lenient=lenient,
             queue=queue,
+            patience=patience,
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
         )
@@ -82,10 +87,11 @@ class Server(uvicorn.Server):
         config = Config(
             app, http=StrictProtocol, ws="none", log_level=log_level, proxy_headers=False, backlog=_ACCEPTED_AT_ONCE
         )
-        config.head_timeout, config.body_timeout = head_timeout, body_timeout
+        config.head_timeout, config.body_timeout, config.patience = head_timeout, body_timeout, patience
         if guard is not None:
             config.early_refusal = partial(early_refusal, guard, app.state.crowded)
         super().__init__(config)
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
         self._settings = config
         self._last_resort: threading.Timer | None = None
         self._app = app
@@ -145,6 +151,11 @@ class Server(uvicorn.Server):
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         self.should_exit = True
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """All but what uvicorn says of an answer that has no end because its client does not read."""
+    return record.msg != "ASGI callable returned without completing response."
 
 
 def _descriptors() -> int:

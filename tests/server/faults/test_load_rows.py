@@ -12,20 +12,23 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-import uvicorn
 
-from mistral_client.server.app import create_app
+from mistral_client.cli.http_server import Server
+from mistral_client.server.guard import Guard
 from mistral_client.server.loading import Loaded
 from tests.conftest import SOAK
 from tests.server.test_app import EchoEngine, eventually, say
 
 
 class Served:
+    """The server as `mistral-client serve` runs it, in a thread."""
+
     def __init__(self, engine, **options):
         self.engine = engine
-        self.app = create_app(loaded=Loaded("echo", "Repeats.", engine), **options)
-        self._server = uvicorn.Server(uvicorn.Config(self.app, log_level="critical"))
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        options = {"guard": Guard(), "grace": 0, **options}
+        self._server = Server(Loaded("echo", "Repeats.", engine), "critical", **options)
+        self.app = self._server.config.app
+        self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = self._listener.getsockname()
         self.url = f"http://127.0.0.1:{self.address[1]}"
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]})
