@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import struct
 import uuid
 from collections.abc import Callable
 from http import HTTPStatus
@@ -34,6 +36,9 @@ MAX_CONNECTIONS = 4096
 """Open ones. When there are more the ones that nobody uses are closed, or else the new ones refused."""
 
 _HEALTH = f"GET {OPEN} ".encode()
+
+_RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+"""Linger, for 0 seconds: what is not sent yet is given up."""
 
 EarlyRefusal = Callable[[str, str, Headers], WireError | None]
 """What the application would surely refuse, by method, path and header fields, and how."""
@@ -199,7 +204,8 @@ class StrictProtocol(H11Protocol):
         if self.transport.get_write_buffer_size() < size:
             self._wait_for_reader()
         else:
-            # Not closed: that would wait for the client to read.
+            # Not closed: the transport, and then the system, would wait for the client to read.
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.transport.abort()
 
     def _stop_waiting_for_reader(self) -> None:

@@ -29,7 +29,7 @@ GRACE = 3
 _BACKLOG = 2048
 """Connections that the system holds until they are accepted."""
 
-_ACCEPTED_AT_ONCE = 64
+_ACCEPTED_AT_ONCE = 128
 """asyncio takes the same number for both. Of a thousand that come together it would accept all before it does anything
 else."""
 

@@ -6,8 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-_AT_ONCE = 8
-"""A few milliseconds of work."""
+_AT_ONCE = 4
+"""About a millisecond of work, where they are refused."""
 
 
 class Pace:
