@@ -218,9 +218,12 @@ class StrictProtocol(H11Protocol):
 
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
             async def sent(message: Message) -> None:
+                failed = message.get(FAILED) and not self.transport.is_closing()
+                if failed and hasattr(socket, "TCP_CORK"):
+                    # The last bytes and the end go out together, or the client might send its next request in between.
+                    self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
                 await send(message)
-                if message.get(FAILED) and not self.transport.is_closing():
-                    # Right behind the answer, for the client not to send its next request here.
+                if failed:
                     self.transport.write_eof()
                     self.transport.close()
 

@@ -225,11 +225,15 @@ async def _answered(
     model.check_name(body.model)
     observation, key = Observation(model.metrics, partial(spend, request.scope)), _client_key(request)
     place = model.admission.enter(key)
+    prepared = None
     try:
-        wanted, prompt = await _prepared(model, ask)
-    except BaseException:
-        model.admission.leave(place)
-        raise
+        prepared = await while_connected(request.receive, partial(_prepared, model, ask))
+    finally:
+        if prepared is None:
+            model.admission.leave(place)
+    if prepared is None:
+        return _whole(None)
+    wanted, prompt = prepared
     spend(request.scope, len(prompt))
     answer = Answer(body.model, wanted)
     generation = generating(

@@ -237,9 +237,12 @@ def main() -> None:
     from tests.server.test_app import EchoEngine
 
     class Engine(EchoEngine):
-        """Stops at its next word when it is closed, as llama.cpp does."""
+        """Stops at its next word when it is closed, as llama.cpp does, and remembers nothing."""
 
         def generate(self, prompt, sampling, emit):
+            self.prompts.clear()
+            self.samplings.clear()
+
             def told(piece):
                 if self.closed:
                     raise EngineError("the engine is closed")
