@@ -15,15 +15,22 @@ class Pace:
 
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
+        self._has_turn = False
 
     def take(self, loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
         """Have this called when its time comes."""
-        if not self._waiting:
-            loop.call_soon(self._turn, loop)
         self._waiting.append(work)
+        self._ask_for_turn(loop)
+
+    def _ask_for_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._waiting and not self._has_turn:
+            self._has_turn = True
+            loop.call_soon(self._turn, loop)
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        for _ in range(min(_AT_ONCE, len(self._waiting))):
-            self._waiting.popleft()()
-        if self._waiting:
-            loop.call_soon(self._turn, loop)
+        try:
+            for _ in range(min(_AT_ONCE, len(self._waiting))):
+                self._waiting.popleft()()
+        finally:
+            self._has_turn = False
+            self._ask_for_turn(loop)

@@ -120,6 +120,26 @@ def test_row_13_connections_are_bounded(process):
     assert server.end() == 0
 
 
+def test_row_13_bodies_made_to_hurt_do_not_stop_it(process):
+    """8 MiB each: of values, of names, of errors, of text. `/health` waits for none of them for long."""
+    server = process("--slots", 1)
+    size = 8 * 2**20 - 200
+    bodies = [
+        b'{"model": "echo", "messages": [], "metadata": {"x": [%s]}}' % (b"[]," * (size // 3) + b"1"),
+        b'{"model": "echo", "messages": [], "metadata": {%s}}' % b",".join(b'"%d":1' % n for n in range(size // 11)),
+        b'{"model": "echo", "messages": [%s]}' % b",".join([b'{"role":"robot","content":1}'] * (size // 29)),
+        b'{"model": "echo", "messages": [{"role": "user", "content": "%s"}]}' % (b'\\",' * (size // 3)),
+    ]
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    server.ask(HEALTH)
+    with Watch(server.address) as watch:
+        for one in bodies * (3 if SOAK else 1):
+            received = server.ask(f"{head}Content-Length: {len(one)}\r\n\r\n".encode() + one)
+            assert received.startswith(b"HTTP/1.1 400 "), received[:300]
+    print(f"/health: median {at(watch.times, 0.5) * 1e3:.1f} ms, worst {max(watch.times) * 1e3:.1f} ms")
+    assert max(watch.times) < (0.25 if SOAK else 5)
+
+
 @pytest.mark.parametrize("kept", [False, True], ids=["own connections", "one connection"])
 def test_row_14_a_refusal_is_quick(process, kept):
     server = process("--slots", 2, "--queue", 2)
