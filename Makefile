@@ -19,6 +19,7 @@ lint: .venv/dev
 
 # The long loops whole, and times held to what is promised. About half an hour, on a machine with nothing else to do.
 soak: .venv/dev
+	MISTRAL_SOAK=1 $(BIN)/pytest tests/server/faults tests/server/test_grammar.py
 	MISTRAL_SOAK=1 $(BIN)/pytest tests/faults tests/test_clients.py tests/test_cuts.py tests/test_deadlines.py \
 		tests/test_life_cycle.py tests/test_memory.py tests/test_secrets.py tests/test_sse.py
 
@@ -26,9 +27,11 @@ soak: .venv/dev
 compat: .venv/dev
 	$(BIN)/python -m tests.compat
 
-# How fast events are read.
+# How fast events are read, and how a full server refuses.
 bench: .venv/dev
 	$(BIN)/python -m tests.bench.sse
+	$(BIN)/python -m tests.bench.load
+	$(BIN)/python -m tests.bench.load --real
 
 # Every change of one word in four of the stages: do the tests notice? Some minutes.
 mutation: .venv/dev

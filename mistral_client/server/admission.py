@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import anyio
@@ -21,18 +21,27 @@ takes kilobytes."""
 _WEIGHT = 0.2
 """Of the latest observation in the running average."""
 
+_PREPARING = 2
+"""Threads. One alone would let a single schema that is hard to follow hold up all others."""
+
 
 @dataclass(slots=True, eq=False)
-class _Waiter:
-    decided: anyio.Event = field(default_factory=anyio.Event)
+class Place:
+    """One request's place among those that are here: first it is prepared, then it waits, then it runs."""
+
+    key: str
+    ready: bool = False
+    """It waits for nothing but a slot."""
+    running: bool = False
     refusal: WireError | None = None
+    decided: anyio.Event = field(default_factory=anyio.Event)
 
 
 @dataclass(slots=True)
 class _Client:
     """What goes by one key."""
 
-    waiting: deque[_Waiter] = field(default_factory=deque)
+    waiting: deque[Place] = field(default_factory=deque)
     running: int = 0
     served: int = 0
     """When it was last given a slot: the number of slots given until then."""
@@ -41,9 +50,10 @@ class _Client:
 class Admission:
     """So many run, so many wait, the rest is refused at once.
 
-    A slot that comes free goes to the client with the fewest running, of these to the one that was not served for
-    longest. A client alone may fill the queue. When others come, the one with most waiting gives up its latest place:
-    each ends up with an equal share.
+    A request has its place before it is prepared, so a crowd is refused before anything is done for it. A slot that
+    comes free goes to the client with the fewest running, of these to the one that was not served for longest. A client
+    alone may fill the queue. When others come, the one with most waiting gives up its latest place: each ends up with
+    an equal share.
 
     All of it happens in one event loop, asyncio or trio.
     """
@@ -51,6 +61,9 @@ class Admission:
     def __init__(self, running: int, waiting: int = WAITING, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.threads = anyio.CapacityLimiter(running)
         """For the engine's work; who has a slot finds a thread."""
+        self.preparing = anyio.CapacityLimiter(_PREPARING)
+        """For the work on requests before they run. Python computes in one thread at a time, and the event loop takes
+        its turn with them."""
         self._slots = running
         self._places = waiting
         self._clock = clock
@@ -67,36 +80,72 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """How many are in the queue."""
+        """How many are in the queue, or prepared for it."""
         return sum(len(client.waiting) for client in self._clients.values())
 
     def check(self, key: str = "") -> None:
-        """Raises what `slot` would raise now; work done to prepare for a slot is spared."""
+        """Raises what `enter` would raise now."""
         if self._closed:
             raise errors.closing()
-        if self.running >= self._slots and self.waiting >= self._places and self._yielding(key) is None:
+        if self._is_full() and self._yielding(key) is None:
             raise self._full()
 
-    @asynccontextmanager
-    async def slot(self, key: str = "") -> AsyncIterator[None]:
-        """A slot for as long as the block takes, after a wait where need be; who leaves the queue leaves nothing in it.
+    def enter(self, key: str = "") -> Place:
+        """A place for a request, to be used for `slot` or given back with `leave`.
 
-        Raises the API's error 3505 where the queue is full, 1100 where the server ends.
+        Raises the API's error 3505 where all are taken, 1100 where the server ends.
         """
         self.check(key)
-        client = self._clients.setdefault(key, _Client())
-        if self.running < self._slots:
-            self._give(client)
-        else:
-            await self._wait(key, client)
-        begun = self._clock()
+        if self._is_full() and (other := self._yielding(key)) is not None:
+            _refuse(other.waiting.pop(), self._full())
+        place = Place(key)
+        self._clients.setdefault(key, _Client()).waiting.append(place)
+        return place
+
+    def leave(self, place: Place) -> None:
+        """Give a place back, whatever has become of it; more than once does no harm."""
+        client = self._clients.get(place.key)
+        if client is None:
+            return
+        if place.running:
+            place.running = False
+            client.running -= 1
+            self._serve()
+        elif place in client.waiting:
+            client.waiting.remove(place)
+        if not client.running and not client.waiting:
+            self._clients.pop(place.key, None)
+
+    @contextmanager
+    def place(self, key: str = "") -> Iterator[Place]:
+        """A place for as long as the block takes. Raises what `enter` raises."""
+        place = self.enter(key)
         try:
-            yield
+            yield place
         finally:
-            held = self._clock() - begun
-            average = held if self._seconds_held is None else self._seconds_held
-            self._seconds_held = average + _WEIGHT * (held - average)
-            self._release(key, client)
+            self.leave(place)
+
+    @asynccontextmanager
+    async def slot(self, place: Place) -> AsyncIterator[None]:
+        """A slot for as long as the block takes, after a wait where need be. Then the place is given back.
+
+        Raises the API's error 3505 where the place had to be given up to another client, 1100 where the server ends.
+        """
+        place.ready = True
+        try:
+            self._serve()
+            await place.decided.wait()
+            if place.refusal is not None:
+                raise place.refusal
+            begun = self._clock()
+            try:
+                yield
+            finally:
+                held = self._clock() - begun
+                average = held if self._seconds_held is None else self._seconds_held
+                self._seconds_held = average + _WEIGHT * (held - average)
+        finally:
+            self.leave(place)
 
     def close(self) -> None:
         """All who wait get 503, and all who come later. Those who run are not disturbed."""
@@ -105,41 +154,23 @@ class Admission:
             while client.waiting:
                 _refuse(client.waiting.popleft(), errors.closing())
 
-    async def _wait(self, key: str, client: _Client) -> None:
-        if self.waiting >= self._places and (other := self._yielding(key)) is not None:
-            _refuse(other.waiting.pop(), self._full())
-        waiter = _Waiter()
-        client.waiting.append(waiter)
-        try:
-            await waiter.decided.wait()
-        except BaseException:
-            if waiter in client.waiting:
-                client.waiting.remove(waiter)
-                self._forget(key, client)
-            elif waiter.refusal is None:  # cancelled in the moment in which it was served
-                self._release(key, client)
-            raise
-        if waiter.refusal is not None:
-            self._forget(key, client)
-            raise waiter.refusal
+    def _serve(self) -> None:
+        """Give the slots that are free."""
+        while self.running < self._slots:
+            ready = [client for client in self._clients.values() if any(place.ready for place in client.waiting)]
+            if not ready:
+                return
+            chosen = min(ready, key=lambda client: (client.running, client.served))
+            place = next(place for place in chosen.waiting if place.ready)
+            chosen.waiting.remove(place)
+            self._given += 1
+            chosen.running += 1
+            chosen.served = self._given
+            place.running = True
+            place.decided.set()
 
-    def _give(self, client: _Client) -> None:
-        self._given += 1
-        client.running += 1
-        client.served = self._given
-
-    def _release(self, key: str, client: _Client) -> None:
-        client.running -= 1
-        waiting = [other for other in self._clients.values() if other.waiting]
-        if waiting:
-            chosen = min(waiting, key=lambda other: (other.running, other.served))
-            self._give(chosen)
-            chosen.waiting.popleft().decided.set()
-        self._forget(key, client)
-
-    def _forget(self, key: str, client: _Client) -> None:
-        if not client.running and not client.waiting and self._clients.get(key) is client:
-            del self._clients[key]
+    def _is_full(self) -> bool:
+        return self.running + self.waiting >= self._slots + self._places
 
     def _yielding(self, key: str) -> _Client | None:
         """Who gives up a place in a full queue to this client: who has two more than it."""
@@ -153,6 +184,6 @@ class Admission:
         return errors.full(max(1, math.ceil(held / self._slots * (self.waiting + 1))))
 
 
-def _refuse(waiter: _Waiter, refusal: WireError) -> None:
-    waiter.refusal = refusal
-    waiter.decided.set()
+def _refuse(place: Place, refusal: WireError) -> None:
+    place.refusal = refusal
+    place.decided.set()

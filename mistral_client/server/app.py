@@ -21,6 +21,7 @@ from mistral_client.models.models import ModelDeleted
 
 from . import errors, openapi
 from .admission import WAITING
+from .bodies import Bodies
 from .chat import Answer, Asked, asked
 from .connection import PATIENCE, EventStream, while_connected
 from .correlation import Correlation
@@ -38,6 +39,7 @@ from .model import Model
 from .models import Models
 from .rate_limit import RateLimit, spend
 from .strict_json import StrictRoute
+from .turnstile import Turnstile
 
 
 def create_app(
@@ -89,12 +91,16 @@ def create_app(
     app.openapi = openapi.described(app)  # type: ignore[method-assign]
     app.router.route_class = StrictRoute
     app.state.models = None
+    app.state.crowded = partial(_crowded, app)
     app.state.patience = patience
     app.state.lenient = lenient
     app.add_middleware(Held)
     if requests_per_minute is not None or tokens_per_minute is not None:
         app.add_middleware(RateLimit, requests=requests_per_minute, tokens=tokens_per_minute)
     app.add_middleware(Idempotency, patience=patience)
+    if guard is not None:
+        app.add_middleware(Bodies, most=guard.max_body)
+    app.add_middleware(Turnstile, crowded=app.state.crowded)
     if guard is not None:
         app.add_middleware(Door, guard=guard)
     app.add_middleware(Correlation)
@@ -103,7 +109,13 @@ def create_app(
     return app
 
 
-def the_models(request: Request) -> Models:
+def _crowded(app: FastAPI, key: str) -> WireError | None:
+    """Why a client gets no place now, whatever model it asks for; None if it may."""
+    models: Models | None = app.state.models
+    return None if models is None else models.crowded(key)
+
+
+async def the_models(request: Request) -> Models:
     """The models that answer. Raises the error for a server that is not ready yet."""
     models: Models | None = request.app.state.models
     if models is None:
@@ -160,14 +172,17 @@ def _add_routes(app: FastAPI) -> None:
     @app.post("/v1/embeddings", response_model=EmbeddingResponse)
     async def embeddings(body: EmbeddingRequest, request: Request, models: TheModels) -> Response:
         """One vector for each text."""
+        request.state.model = body.model
+        offered = models.offered(body.model)
 
         async def whole() -> EmbeddingResponse:
-            model = await _used(request, models, body.model)
-            answer = await embed(model, body, _client_key(request))
-            spend(request.scope, answer.usage.prompt_tokens)
-            return answer
+            with offered.admission.place(_client_key(request)) as place:
+                return await embed(await hold(request, models.use(offered)), body, place)
 
-        return _whole(await while_connected(request.receive, whole))
+        answer = await while_connected(request.receive, whole)
+        if answer is not None:
+            spend(request.scope, answer.usage.prompt_tokens)
+        return _whole(answer)
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -175,7 +190,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def wire_error(request: Request, error: WireError) -> JSONResponse:
         models: Models | None = request.app.state.models
         if models is not None and error.status in {429, 503}:
-            models.metrics_of(getattr(request.state, "model", "")).rejected(str(error.body["code"]))
+            models.rejected(getattr(request.state, "model", None), error)
         return error.response()
 
     @app.exception_handler(MemoryError)
@@ -204,18 +219,29 @@ async def _answered(
     ask: Callable[[Model], Asked],
 ) -> Response:
     """What the model generates, whole or in events. `ask` reads the request, in a thread."""
-    model = await while_connected(request.receive, partial(_used, request, models, body.model))
-    if model is None:
-        return Response(status_code=499)
-    observation, key = Observation(model.metrics, partial(spend, request.scope)), _client_key(request)
-    model.admission.check(key)
-    wanted = await to_thread.run_sync(ask, model)
-    prompt = await to_thread.run_sync(model.engine.tokenize, wanted.parts)
-    if len(prompt) >= model.engine.context_length:
-        raise ContextLengthError(len(prompt), model.engine.context_length)
+    request.state.model = body.model
+    offered = models.offered(body.model)
+    observation = Observation(offered.metrics, partial(spend, request.scope))
+    place = offered.admission.enter(_client_key(request))
+    prepared = None
+
+    async def prepare() -> tuple[Model, Asked, list[int]]:
+        model = await hold(request, models.use(offered))
+        return model, *await _prepared(model, ask)
+
+    try:
+        prepared = await while_connected(request.receive, prepare)
+    finally:
+        if prepared is None:
+            offered.admission.leave(place)
+    if prepared is None:
+        return _whole(None)
+    model, wanted, prompt = prepared
     spend(request.scope, len(prompt))
     answer = Answer(body.model, wanted)
-    generation = generating(model.engine, model.admission, prompt, wanted.samplings, key=key, observation=observation)
+    generation = generating(
+        model.engine, model.admission, prompt, wanted.samplings, place=place, observation=observation
+    )
     if body.stream:
         response: Response = EventStream(answer, generation, request.app.state.patience)
     else:
@@ -225,14 +251,21 @@ async def _answered(
                 return await answer.whole(events)
 
         response = _whole(await while_connected(request.receive, whole))
-    response.headers.update(model.cards.retired(body.model))
+    response.headers.update(offered.cards.retired(body.model))
     return response
 
 
-async def _used(request: Request, models: Models, name: str) -> Model:
-    """The model of this name, which stays loaded until the answer is sent."""
-    request.state.model = name
-    return await hold(request, models.use(name))
+async def _prepared(model: Model, ask: Callable[[Model], Asked]) -> tuple[Asked, list[int]]:
+    """What the engine has to do, and the prompt as tokens."""
+
+    def prepared() -> tuple[Asked, list[int]]:
+        wanted = ask(model)
+        return wanted, model.engine.tokenize(wanted.parts)
+
+    wanted, prompt = await to_thread.run_sync(prepared, limiter=model.admission.preparing)
+    if len(prompt) >= model.engine.context_length:
+        raise ContextLengthError(len(prompt), model.engine.context_length)
+    return wanted, prompt
 
 
 def _client_key(request: Request) -> str:

@@ -174,6 +174,8 @@ class Answer:
     """Words the generations of one request for the wire, whole or in events. `model` is the name that was asked for."""
 
     def __init__(self, model: str, asked: Asked) -> None:
+        self.failed = False
+        """An event has said what went wrong."""
         self._model = model
         self._id = uuid.uuid4().hex
         self._created = int(time.time())
@@ -225,6 +227,7 @@ class Answer:
                 index, item = await anext(events)
             except (EngineError, WireError) as error:
                 told = error if isinstance(error, WireError) else errors.of_engine(error)
+                self.failed = True
                 yield encode_event(told.json(), "error")
                 return
         yield encode_event("[DONE]")

@@ -19,6 +19,11 @@ PATIENCE = 30.0
 """Seconds in which a client must have read some of what it is sent; then it counts as gone."""
 
 
+FAILED = "mistral_client.failed"
+"""Key of the last message of an answer that failed half-way: its connection is to be closed. No part of ASGI; servers
+that do not know it take no notice."""
+
+
 class EventStream(Response):
     """Sends events as they are generated; a client that leaves, or does not read, ends the generation."""
 
@@ -46,7 +51,7 @@ class EventStream(Response):
                         started = True
                     with anyio.fail_after(self._patience):
                         await send({"type": "http.response.body", "body": event, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            await send({"type": "http.response.body", "body": b"", FAILED: self._answer.failed})
 
         # Without the end of the body: the ASGI server closes the connection of a client that does not read.
         with suppress(TimeoutError):

@@ -14,6 +14,7 @@ from mistral_client.models.common import UsageInfo
 from mistral_client.models.embeddings import EmbeddingObject, EmbeddingRequest, EmbeddingResponse
 
 from . import errors
+from .admission import Place
 from .embedding_dtype import as_dtype, written
 from .model import Model
 
@@ -25,8 +26,8 @@ MAX_TOKENS = 16_384
 """Of one request, over all its texts."""
 
 
-async def embed(model: Model, body: EmbeddingRequest, key: str = "") -> EmbeddingResponse:
-    """The answer to a request. Slots are given by `key`.
+async def embed(model: Model, body: EmbeddingRequest, place: Place) -> EmbeddingResponse:
+    """The answer to a request that has this place.
 
     Raises `WireError` for what this server cannot do, `EngineError` when the model fails.
     """
@@ -37,16 +38,19 @@ async def embed(model: Model, body: EmbeddingRequest, key: str = "") -> Embeddin
     texts = [body.input] if isinstance(body.input, str) else body.input
     if len(texts) > MAX_INPUTS:
         raise errors.too_much_input("Too many inputs in request, split into more batches.")
-    prompts = await to_thread.run_sync(lambda: [model.engine.tokenize([text]) for text in texts])
-    counted = sum(map(len, prompts))
-    if counted > MAX_TOKENS:
-        raise errors.too_much_input("Too many tokens overall, split into more batches.")
+    prompts = []
+    counted = 0
+    for text in texts:  # one by one: who leaves, or brings too much, is noticed in between
+        prompts.append(await to_thread.run_sync(model.engine.tokenize, [text], limiter=model.admission.preparing))
+        counted += len(prompts[-1])
+        if counted > MAX_TOKENS:
+            raise errors.too_much_input("Too many tokens overall, split into more batches.")
     for position, prompt in enumerate(prompts):
         if not prompt:
             raise errors.not_supported(f"input.{position}", "an empty text")
     vectors: list[list[float]] = []
-    async with model.admission.slot(key):
-        for prompt in prompts:  # one by one: who leaves is noticed in between
+    async with model.admission.slot(place):
+        for prompt in prompts:
             vectors += await to_thread.run_sync(model.engine.embed, [prompt], limiter=model.admission.threads)
     rows = _unit(_fitted(vectors)[:, :dimensions]) if vectors else ()
     dtype = body.output_dtype or "float"

@@ -41,9 +41,9 @@ class EngineError(Exception):
 class ContextLengthError(EngineError):
     """A prompt does not fit the model's context."""
 
-    def __init__(self, tokens: int, limit: int) -> None:
+    def __init__(self, tokens: int, limit: int, *, at_least: bool = False) -> None:
         super().__init__(
-            f"Prompt contains {tokens} tokens and 0 draft tokens, "
+            f"Prompt contains {'at least ' * at_least}{tokens} tokens and 0 draft tokens, "
             f"too large for model with {limit} maximum context length"
         )
         self.tokens = tokens
@@ -128,7 +128,10 @@ class Engine(Protocol):
         """The id of a control token such as `<|im_end|>`; None if the vocabulary has no such token."""
 
     def tokenize(self, parts: Sequence[Part]) -> list[int]:
-        """The token ids of a prompt. Text is plain text: no control token ever comes out of it."""
+        """The token ids of a prompt. Text is plain text: no control token ever comes out of it.
+
+        Raises `ContextLengthError` for a text that is too long however it is cut, as soon as that is seen.
+        """
 
     def generate(self, prompt: Sequence[int], sampling: Sampling, emit: Emit) -> Generation:
         """Answer a prompt, handing each new piece of text to `emit` as it is made.

@@ -11,6 +11,11 @@ from pydantic_core import to_json
 
 from .engine import ContextLengthError, EngineError, MemoryShortError, UnsupportedError
 
+_MAX_ISSUES = 100
+
+_MAX_INPUT = 1000
+"""Size of a value that is shown in an error."""
+
 
 class WireError(Exception):
     """An error answer. `param` names the field of the request that is to blame."""
@@ -130,11 +135,27 @@ def of_engine(error: EngineError) -> WireError:
 
 
 def validation(issues: Sequence[Any]) -> Response:
-    """422 with one entry for each field that is wrong."""
-    shown = [{key: issue[key] for key in ("type", "loc", "msg", "input") if key in issue} for issue in issues]
+    """422 with one entry for each field that is wrong, up to a hundred. Large values are not sent back."""
+    shown = [{key: issue[key] for key in ("type", "loc", "msg") if key in issue} for issue in issues[:_MAX_ISSUES]]
+    for entry, issue in zip(shown, issues, strict=False):
+        if "input" in issue and _size(issue["input"]) <= _MAX_INPUT:
+            entry["input"] = issue["input"]
     # An infinity among the inputs, such as 1e999, is no JSON.
     content = to_json({"detail": shown}, inf_nan_mode="strings", fallback=repr)
     return Response(content, 422, media_type="application/json")
+
+
+def _size(value: Any) -> int:
+    """Characters and values, as far as they are not too many; then some number that is."""
+    size, ahead = 0, [value]
+    while ahead and size <= _MAX_INPUT:
+        one = ahead.pop()
+        size += 1 + (len(one) if isinstance(one, str | list | dict) else 0)
+        if isinstance(one, dict) and size <= _MAX_INPUT:
+            ahead += [*one.keys(), *one.values()]
+        elif isinstance(one, list) and size <= _MAX_INPUT:
+            ahead += one
+    return size
 
 
 def no_route(request_id: str) -> JSONResponse:

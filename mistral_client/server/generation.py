@@ -12,7 +12,7 @@ from anyio import from_thread, to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from . import errors
-from .admission import Admission
+from .admission import Admission, Place
 from .engine import Engine, EngineError, Generation, Piece, Sampling
 from .errors import WireError
 from .metrics import Observation
@@ -31,12 +31,12 @@ async def generating(
     prompt: Sequence[int],
     samplings: Sequence[Sampling],
     *,
-    key: str,
+    place: Place,
     observation: Observation,
 ) -> AsyncIterator[AsyncIterator[Event]]:
     """One generation for each sampling: of each its pieces, and last the `Generation` that sums them up.
 
-    They wait for a free slot, which is given by `key`, and run one after the other. Leaving the block, also by
+    They wait for a free slot, as their place has it, and run one after the other. Leaving the block, also by
     cancellation, ends them: at once while they wait, within a token while one runs. The iterator raises `EngineError`
     when the engine does, `WireError` when there is no slot to be had.
     """
@@ -60,7 +60,7 @@ async def generating(
 
     async def run_all() -> None:
         try:
-            async with admission.slot(key):
+            async with admission.slot(place):
                 observation.started()
                 observation.ended([await run(number, sampling) for number, sampling in enumerate(samplings)])
         except (EngineError, WireError) as error:
@@ -81,6 +81,7 @@ async def generating(
                 left.set()
                 room.release()
                 tasks.cancel_scope.cancel()
+                admission.leave(place)
     if raised is not None:
         raise raised
 

@@ -33,6 +33,10 @@ _MAX_LENGTH = 100_000
 _MAX_COPIES = 200_000
 """All repetitions together, for llama.cpp writes each out."""
 
+_MAX_WAYS = 500
+"""Ways in which a document may go on at the same time. llama.cpp tries the tokens of its vocabulary in each: with
+500, one token takes a quarter of a second."""
+
 _COUNT = re.compile(r"([0-9]+)\}")
 
 _MAX_OPTIONAL = 500
@@ -121,6 +125,7 @@ def of_calls(functions: Sequence[tuple[str, Mapping[str, Any]]], *, mark: str, r
         arguments = rules.of(schema, f"#/{name}")
         calls.append(f'{_literal({"name": name})[:-2]}, \\"arguments\\": " {arguments} "}}"')
     call = rules.add(" | ".join(calls))
+    rules.go_on(call, len(calls), "#")
     more = f' ( ", " {call} ){{0,{_MAX_CALLS - 1}}}' if parallel else ""
     root = f'{_text(mark)} " "? "[" {call}{more} "]"'
     return rules.text(root if required else f"{root} | {_other_text(mark)}")
@@ -149,6 +154,8 @@ class _Rules:
         """How often a reference was met that leads back to where it stands."""
         self._looping: set[str] = set()
         self._references: dict[str, str] = {}
+        self._ways: dict[str, int] = {}
+        """In how many ways an expression may go on at the same time, where it is not one."""
 
     def turn_to(self, root: Mapping[str, Any]) -> None:
         """Go on with another schema, into which `$ref` points from now on."""
@@ -168,6 +175,16 @@ class _Rules:
             self._names[body] = self._reserve()
             self._rules[self._names[body]] = body
         return self._names[body]
+
+    def go_on(self, expression: str, ways: int, where: str) -> str:
+        """The expression, of which it is known from now on in how many ways it may go on at the same time."""
+        if ways > _MAX_WAYS:
+            raise _refused(where, f"more than {_MAX_WAYS} ways to go on at the same time")
+        self._ways[expression] = max(self._ways.get(expression, 1), ways)
+        return expression
+
+    def _most_ways(self, expressions: Iterable[str]) -> int:
+        return max((self._ways.get(expression, 1) for expression in expressions), default=1)
 
     def _reserve(self) -> str:
         name = f"r{len(self._rules)}"
@@ -202,7 +219,7 @@ class _Rules:
         kinds = _kinds(schema, where)
         self._only(schema, {"type", "nullable"}.union(*(_KEYWORDS[kind] for kind in kinds)), where)
         ways = [self._of_type(kind, schema, where, depth) for kind in dict.fromkeys(kinds)]
-        return ways[0] if len(ways) == 1 else f"( {' | '.join(ways)} )"
+        return ways[0] if len(ways) == 1 else self.go_on(f"( {' | '.join(ways)} )", self._most_ways(ways), where)
 
     def _choice(self, schema: Mapping[str, Any], where: str) -> str:
         """One of several values that are written out."""
@@ -251,9 +268,11 @@ class _Rules:
             case "string":
                 return self._string(schema, where)
             case "integer":
-                return _integer(schema, where)
+                digits = _integer(schema, where)
+                return self.go_on(digits, digits.count(" | ") + 1, where)
             case "number":
-                return _number(schema, where)
+                digits = _number(schema, where)
+                return self.go_on(digits, digits.count(" | ") + 1, where)
             case _:
                 return kind
 
@@ -273,7 +292,8 @@ class _Rules:
             self._references[target] = name = self._reserve()
             self._looping.add(name)
             before = self._loops
-            self._rules[name] = self.of(node, target, depth + 1)
+            self._rules[name] = body = self.of(node, target, depth + 1)
+            self.go_on(name, self._most_ways([body]), where)
             if self._loops == before:
                 self._looping.remove(name)
             if self._begins_with(name):
@@ -400,7 +420,19 @@ class _Rules:
         # llama.cpp follows every way at once: two that begin alike and hold each other double with each level.
         if len(begun) > 1 and ("" in begun or len(set(begun)) < len(begun)):
             raise _refused(where, "alternatives that contain themselves and cannot be told apart by a first constant")
-        return f"( {' | '.join(ways)} )"
+        return self.go_on(f"( {' | '.join(ways)} )", self._together(schemas, ways), where)
+
+    def _together(self, schemas: Sequence[object], ways: Sequence[str]) -> int:
+        """In how many ways one of these schemas may go on. Those that begin differently are soon told apart."""
+        alike: dict[str, int] = {}
+        unknown = 0
+        for schema, expression in zip(schemas, ways, strict=True):
+            beginning, more = self._beginning(schema) or _only_kind(schema), self._ways.get(expression, 1)
+            if beginning:
+                alike[beginning] = alike.get(beginning, 0) + more
+            else:
+                unknown += more
+        return max(len(schemas), unknown + max(alike.values(), default=0))
 
     def _beginning(self, schema: object) -> str:
         """What the documents of an object's schema all begin with, if that is a constant; or nothing."""
@@ -434,16 +466,15 @@ class _Rules:
             return self._members(properties, set(required), where, depth)
         if extra is False:
             return '"{}"'
-        member = f'string ": " {self.of(extra, f"{where}/additionalProperties", depth + 1)}'
-        return self.add(f'"{{" ( {member} ( ", " {member} )* )? "}}"')
+        value = self.of(extra, f"{where}/additionalProperties", depth + 1)
+        member = f'string ": " {value}'
+        return self.go_on(self.add(f'"{{" ( {member} ( ", " {member} )* )? "}}"'), self._most_ways([value]), where)
 
     def _members(self, properties: Mapping[str, Any], required: set[str], where: str, depth: int) -> str:
         if len(properties) - len(required) > _MAX_OPTIONAL:
             raise _refused(where, f"more than {_MAX_OPTIONAL} optional properties")
-        members = [
-            (f'{_literal(name)} ": " {self.of(schema, f"{where}/properties/{name}", depth + 1)}', name in required)
-            for name, schema in properties.items()
-        ]
+        values = {name: self.of(schema, f"{where}/properties/{name}", depth + 1) for name, schema in properties.items()}
+        members = [(f'{_literal(name)} ": " {value}', name in required) for name, value in values.items()]
         # From the last to the first. rest: what may come after a member; first: where none has come yet.
         rest, first, may_be_empty = "", "", True
         for member, needed in reversed(members):
@@ -452,7 +483,8 @@ class _Rules:
             first = self.add(begun if needed or not first else f"{begun} | {first}")
             rest = self.add(f'", " {begun}' if needed else f'( ", " {name} )? {rest}'.rstrip())
             may_be_empty = may_be_empty and not needed
-        return self.add(f'"{{" ( {first} )? "}}"' if may_be_empty else f'"{{" {first} "}}"')
+        whole = self.add(f'"{{" ( {first} )? "}}"' if may_be_empty else f'"{{" {first} "}}"')
+        return self.go_on(whole, self._most_ways(values.values()), where)
 
     def _array(self, schema: Mapping[str, Any], where: str, depth: int) -> str:
         fixed = schema.get("prefixItems", [])
@@ -463,12 +495,14 @@ class _Rules:
             if least != len(fixed) or most != len(fixed):
                 raise _refused(where, "prefixItems without minItems and maxItems of the same number")
             items = [self.of(item, f"{where}/prefixItems/{n}", depth + 1) for n, item in enumerate(fixed)]
-            return self.add('"[" ' + ' ", " '.join(items) + ' "]"')
+            return self.go_on(self.add('"[" ' + ' ", " '.join(items) + ' "]"'), self._most_ways(items), where)
         if most == 0:
             return '"[]"'
-        item = self.add(self.of(schema.get("items", True), f"{where}/items", depth + 1))
+        value = self.of(schema.get("items", True), f"{where}/items", depth + 1)
+        item = self.add(value)
         more = f'( ", " {item} ){{{max(least - 1, 0)},{"" if most is None else most - 1}}}'
-        return self.add(f'"[" {item} {more} "]"' if least else f'"[" ( {item} {more} )? "]"')
+        whole = self.add(f'"[" {item} {more} "]"' if least else f'"[" ( {item} {more} )? "]"')
+        return self.go_on(whole, self._most_ways([value]), where)
 
     def _string(self, schema: Mapping[str, Any], where: str) -> str:
         if "format" in schema:
@@ -536,6 +570,14 @@ def _possible_kinds(schema: object, where: str) -> set[str]:
     _stated_kinds(schema, where)
     kinds = set(_kinds(schema, where)) if isinstance(schema, Mapping) else set[str]()
     return kinds | {"integer"} if "number" in kinds else kinds
+
+
+def _only_kind(schema: object) -> str:
+    """The type of all documents of a schema, where they are no objects; or nothing."""
+    kind = schema.get("type") if isinstance(schema, Mapping) else None
+    if not isinstance(kind, str) or kind == "object" or (isinstance(schema, Mapping) and schema.get("nullable")):
+        return ""
+    return "number" if kind == "integer" else kind
 
 
 def _values(schema: object) -> set[str] | None:

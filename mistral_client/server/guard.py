@@ -1,4 +1,4 @@
-"""The door: who may come in, and what may be brought along. What is not allowed here reaches no route."""
+"""The door: who may come in. What is not allowed here reaches no route."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import anyio
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .errors import WireError
 from .keys import Keys
@@ -48,6 +48,27 @@ class Guard:
     origins: Collection[str] = ()
     max_body: int = MAX_BODY
 
+    def stranger(self, headers: Headers) -> WireError | None:
+        """What is wrong with the names of a request: of the host that it calls, or of the web page that it is from."""
+        host = headers.get("host", "").lower()
+        parsed = _HOST.fullmatch(host)
+        if parsed is None or (self.hosts is not None and parsed[1] not in self.hosts):
+            return refusal(403, "The server is not called by this host name.")
+        for origin in headers.getlist("origin"):
+            if origin not in self.origins and not _same(origin, host):
+                return refusal(403, "Web pages of this origin may not call the server.")
+        return None
+
+    def owner(self, path: str, headers: Headers) -> str | None:
+        """A name for whose key a request has; empty where none is asked for, None where it is missing or wrong.
+
+        path: the decoded path of the scope. Not that of the URL, which is put together from the header `Host`, too.
+        """
+        authorizations = headers.getlist("authorization")
+        if path == OPEN:
+            return ""
+        return self.keys.owner(authorizations[0].encode("latin-1") if len(authorizations) == 1 else None)
+
 
 def refusal(status: int, message: str) -> WireError:
     """What is not let in, as an error of the API."""
@@ -75,77 +96,19 @@ class Door:
             await self._app(scope, receive, send)
         elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
-        elif (error := self._stranger(Headers(scope=scope))) is not None:
-            await _turn_away(error.response(), receive, send)
+        elif (error := self._guard.stranger(Headers(scope=scope))) is not None:
+            await turn_away(error.response(), receive, send)
         else:
             await self._inside(scope, receive, send)
 
-    def _stranger(self, headers: Headers) -> WireError | None:
-        host = headers.get("host", "").lower()
-        parsed = _HOST.fullmatch(host)
-        if parsed is None or (self._guard.hosts is not None and parsed[1] not in self._guard.hosts):
-            return refusal(403, "The server is not called by this host name.")
-        for origin in headers.getlist("origin"):
-            if origin not in self._guard.origins and not _same(origin, host):
-                return refusal(403, "Web pages of this origin may not call the server.")
-        return None
-
     async def _with_key(self, scope: Scope, receive: Receive, send: Send) -> None:
-        authorizations = Headers(scope=scope).getlist("authorization")
-        # Not the URL: it is put together from the header `Host`, too.
-        if scope["path"] == OPEN:
-            owner: str | None = ""
-        else:
-            owner = self._guard.keys.owner(authorizations[0].encode("latin-1") if len(authorizations) == 1 else None)
+        owner = self._guard.owner(scope["path"], Headers(scope=scope))
         if owner is None:
             unauthorized = JSONResponse({"detail": "Unauthorized"}, 401, {"www-authenticate": "Bearer"})
-            await _turn_away(unauthorized, receive, send)
+            await turn_away(unauthorized, receive, send)
             return
         scope.setdefault("state", {})["client_key"] = owner
-        await self._with_body(scope, receive, send)
-
-    async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            self._look_at_declaration(scope["method"], Headers(scope=scope))
-            body = await self._read(receive)
-        except WireError as error:
-            await _turn_away(error.response(), receive, send)
-            return
-        if body is None:
-            return  # nobody is there any more
-        unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def replay() -> Message:
-            return unread.pop() if unread else await receive()
-
-        await self._app(scope, replay, send)
-
-    def _look_at_declaration(self, method: str, headers: Headers) -> None:
-        """What can be said against a body before it is read. Raises `WireError`."""
-        if int(headers.get("content-length", "0")) > self._guard.max_body:
-            raise self._too_large()
-        if headers.get("content-encoding", "identity").strip().lower() != "identity":
-            raise refusal(415, "The body must not be compressed.")
-        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        # A web page can send other types anywhere without asking first.
-        if method == "POST" and media_type != "application/json":
-            raise refusal(415, "The body must have the content type application/json.")
-
-    async def _read(self, receive: Receive) -> bytes | None:
-        """The whole body; None if the client leaves in the middle. Raises `WireError` at the limit."""
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                return None
-            body += message.get("body", b"")
-            if len(body) > self._guard.max_body:
-                raise self._too_large()
-            if not message.get("more_body", False):
-                return bytes(body)
-
-    def _too_large(self) -> WireError:
-        return refusal(413, f"The body is larger than {self._guard.max_body} bytes.")
+        await self._app(scope, receive, send)
 
 
 def _same(origin: str, host: str) -> bool:
@@ -164,7 +127,7 @@ def is_origin(text: str) -> bool:
     return parts.scheme in ("http", "https") and text == f"{parts.scheme}://{parts.netloc}" and "@" not in text
 
 
-async def _turn_away(response: Response, receive: Receive, send: Send) -> None:
+async def turn_away(response: Response, receive: Receive, send: Send) -> None:
     """Answer without having read the body, and close the connection.
 
     A connection closed while bytes arrive is reset, and the client may lose the answer. So these are taken in for a

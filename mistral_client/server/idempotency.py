@@ -128,7 +128,7 @@ class Idempotency:
                 recording.leave()
 
     def _keep(self, key: bytes, recording: _Recording) -> None:
-        recording.forget_request()
+        recording.settle()
         self._finished[key] = (self._clock() + self._seconds, recording)
         self._kept += recording.size
         while self._finished and (len(self._finished) > self._answers or self._kept > self._size):
@@ -194,10 +194,10 @@ class _Recording:
 
     async def messages(self) -> AsyncIterator[Message]:
         """All messages from the first on, those to come as they come."""
-        position = 0
+        position, messages = 0, self._messages
         while True:
-            while position < len(self._messages):
-                yield self._messages[position]
+            while position < len(messages):
+                yield messages[position]
                 position += 1
             if self._ended:
                 return
@@ -215,9 +215,11 @@ class _Recording:
         if not self.listeners and not self._ended:
             self.left.set()
 
-    def forget_request(self) -> None:
-        """Keep the answer only."""
+    def settle(self) -> None:
+        """Keep the answer only, and in one piece: a stream's many would take several times their size."""
         self._body = None
+        body = b"".join(message.get("body", b"") for message in self._messages)
+        self._messages = [self._messages[0], {"type": "http.response.body", "body": body}]
 
     def _tell(self) -> None:
         self._news.set()

@@ -1,4 +1,4 @@
-"""How much memory there is for models: that of the machine, or of the container that this process runs in."""
+"""How much memory there is: that of the machine, or of the container that this process runs in."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from pathlib import Path
 
 import psutil
 
-_CONTAINER = Path("/sys/fs/cgroup")
-"""Of a process in a container this is its own group. https://docs.kernel.org/admin-guide/cgroup-v2.html#memory"""
+_GROUP = Path("/sys/fs/cgroup")
+"""Of a container, as it sees itself. https://docs.kernel.org/admin-guide/cgroup-v2.html#memory"""
 
 
-def total() -> int:
+def total(group: Path = _GROUP) -> int:
     """Bytes that there are in all."""
     machine: int = psutil.virtual_memory().total
-    return min(machine, _container_limit() or machine)
+    return min(machine, _number(group / "memory.max") or machine)
 
 
-def available() -> int:
-    """Bytes that can be taken now without pushing others out; what the system only caches is free to take."""
+def available(group: Path = _GROUP) -> int:
+    """Bytes that this process can still take before the system has none."""
     machine: int = psutil.virtual_memory().available
-    limit, used = _container_limit(), _number("memory.current")
+    limit, used = _number(group / "memory.max"), _number(group / "memory.current")
     if limit is None or used is None:
         return machine
-    cached = next((int(line.split()[1]) for line in _lines("memory.stat") if line.startswith("inactive_file ")), 0)
-    return max(0, min(machine, limit - used + cached))
+    # Pages of files that nobody has used for a while are given up when need be.
+    files = [line.split()[1] for line in _text(group / "memory.stat").splitlines() if line.startswith("inactive_file ")]
+    return max(0, min(machine, limit - used + sum(map(int, files))))
 
 
 def shown(size: int) -> str:
@@ -31,17 +32,13 @@ def shown(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"
 
 
-def _container_limit() -> int | None:
-    return _number("memory.max")
+def _number(path: Path) -> int | None:
+    text = _text(path).strip()
+    return int(text) if text.isdecimal() else None  # not there, or without a limit: "max"
 
 
-def _number(name: str) -> int | None:
-    text = "".join(_lines(name))
-    return int(text) if text.isdecimal() else None
-
-
-def _lines(name: str) -> list[str]:
+def _text(path: Path) -> str:
     try:
-        return (_CONTAINER / name).read_text(encoding="ascii").splitlines()
+        return path.read_text(encoding="ascii")
     except OSError:
-        return []
+        return ""

@@ -16,9 +16,10 @@ from . import errors, memory
 from .admission import WAITING, Admission
 from .cards import ALIASES, Cards
 from .engine import EngineError, MemoryShortError
+from .errors import WireError
 from .fim import fills_in
 from .loading import Found, Loaded
-from .metrics import Metrics, ModelMetrics
+from .metrics import Metrics
 from .model import Model
 from .prompt import prompt_format
 
@@ -53,12 +54,12 @@ class Models:
         for name in claimed:
             if claimed.count(name) > 1:
                 raise EngineError(f"two models are called {name}: give one of them another name")
-        self._models: list[_Offered] = []
-        self._named: dict[str, _Offered] = {}
+        self._models: list[Offered] = []
+        self._named: dict[str, Offered] = {}
         for position, model in enumerate(offered):
             unclaimed = tuple(name for name in ALIASES if name not in claimed) if not position else ()
             aliases = unclaimed if model.aliases is None else model.aliases
-            added = _Offered(model, aliases, queue, self.metrics)
+            added = Offered(model, aliases, queue, self.metrics)
             if memory_limit is not None and added.bytes > memory_limit:
                 raise MemoryShortError(model.name, memory.shown(added.bytes), memory.shown(memory_limit))
             self._models.append(added)
@@ -82,20 +83,37 @@ class Models:
         """The one of this name."""
         return self._named[name].cards.get(name) if name in self._named else None
 
-    def metrics_of(self, name: str) -> ModelMetrics:
-        """The figures of the model of this name; for a name that leads nowhere, of the first one."""
-        return self._named.get(name, self._models[0]).metrics
-
-    @asynccontextmanager
-    async def use(self, name: str) -> AsyncIterator[Model]:
-        """The model of this name, loaded, for as long as the block takes.
-
-        Raises the API's error for a name that leads nowhere and for a server that ends, `EngineError` for a model that
-        cannot be loaded, `MemoryShortError` where its memory cannot be had.
-        """
+    def offered(self, name: str) -> Offered:
+        """The model of this name. Raises the API's error for a name that leads nowhere."""
         if name not in self._named:
             raise errors.invalid_model(name)
-        wanted = self._named[name]
+        return self._named[name]
+
+    def crowded(self, key: str) -> WireError | None:
+        """Why a client gets no place, whatever it asks for; None if there is one with some model."""
+        refusal = None
+        for each in self._models:
+            try:
+                each.admission.check(key)
+            except WireError as error:
+                refusal = refusal or error
+            else:
+                return None
+        if refusal is not None:
+            self.rejected(None, refusal)
+        return refusal
+
+    def rejected(self, name: str | None, refusal: WireError) -> None:
+        """Count a request that was turned away; without a name that leads somewhere it is the first model's."""
+        self._named.get(name or "", self._models[0]).metrics.rejected(str(refusal.body["code"]))
+
+    @asynccontextmanager
+    async def use(self, wanted: Offered) -> AsyncIterator[Model]:
+        """A model, loaded, for as long as the block takes.
+
+        Raises the API's error where the server ends, `EngineError` for a model that cannot be loaded,
+        `MemoryShortError` where its memory cannot be had.
+        """
         wanted.used = next(self._uses)
         while wanted.model is None or wanted.leaving:
             async with self._loading:
@@ -116,7 +134,7 @@ class Models:
             if each.model is not None:
                 each.model.engine.close()
 
-    async def _load(self, wanted: _Offered, found: Found) -> None:
+    async def _load(self, wanted: Offered, found: Found) -> None:
         while (needed := wanted.bytes) > (free := self._free()):
             others = [each for each in self._models if each.model is not None and each.found is not None]
             if not others:
@@ -130,7 +148,7 @@ class Models:
                 await to_thread.run_sync(wanted.model.engine.close)
                 raise errors.closing()
 
-    async def _unload(self, other: _Offered) -> None:
+    async def _unload(self, other: Offered) -> None:
         other.leaving = True
         try:
             await other.idle.wait()
@@ -146,7 +164,7 @@ class Models:
         return min(free, self._limit - sum(each.bytes for each in self._models if each.model is not None))
 
 
-class _Offered:
+class Offered:
     """A model that is offered, loaded or not."""
 
     def __init__(self, given: Loaded | Found, aliases: Sequence[str], queue: int, metrics: Metrics) -> None:

@@ -46,7 +46,7 @@ class Guests:
         self.leave[name] = anyio.Event()
         with anyio.CancelScope() as self.scopes[name]:
             try:
-                async with self.admission.slot(key):
+                async with self.admission.slot(self.admission.enter(key)):
                     self.served.append(name)
                     await self.leave[name].wait()
             except WireError as error:
@@ -166,6 +166,6 @@ async def test_closing_refuses_who_waits_and_who_comes():
 async def test_nothing_is_kept_of_clients_that_have_gone():
     admission = Admission(1, 1)
     for number in range(1000):
-        async with admission.slot(f"key {number}"):
+        async with admission.slot(admission.enter(f"key {number}")):
             pass
     assert not admission._clients

@@ -603,7 +603,7 @@ def test_bodies_that_no_client_would_send(server, body, status):
 def test_before_the_model_is_loaded_nothing_is_ready():
     app = create_app(models=Models([Loaded("echo", "", EchoEngine())]))
     with pytest.raises(WireError, match="not loaded"):
-        the_models(SimpleNamespace(app=app))
+        anyio.run(the_models, SimpleNamespace(app=app))
 
 
 # --- the server in this process ---
@@ -679,3 +679,47 @@ def test_who_asked_may_be_gone_with_its_event_loop(server, engine, caplog):
     eventually(lambda: engine.running == 0)
     assert engine.steps < 500
     assert not caplog.records
+
+
+# --- bodies of many values, errors of many fields ---
+
+
+def test_a_body_of_too_many_values_is_refused_unread(server):
+    """Reading it would hold the event loop up for seconds. Text may be as long as it likes."""
+    server.start()
+    filler = {
+        "lists": b"[],",
+        "objects": b'{"a":1},',
+        "strings": b'"ab",',
+        "escapes": b'"\\"\\\\",',
+    }
+    with httpx.Client(transport=SyncTransport(server), base_url="http://local") as http:
+
+        def post(body):
+            return http.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
+
+        for unit in filler.values():
+            values = unit * 60_000
+            answer = post(b'{"model": "echo", "messages": [], "metadata": {"x": [' + values[:-1] + b"]}}")
+            assert answer.status_code == 400
+            assert answer.json()["detail"] == "The body holds more than 50,000 values."
+        for text in ("a, b: [c] {d}, " * 20_000, '\\", [' * 60_000, "\\\\" * 60_000 + ",", ',"' * 60_000):
+            body = {"model": "echo", "messages": say("hi"), "metadata": {"x": text}}
+            assert post(json.dumps(body).encode()).status_code == 200
+
+
+def test_errors_of_many_fields_and_of_large_ones_stay_small(server):
+    server.start()
+    with httpx.Client(transport=SyncTransport(server), base_url="http://local") as http:
+        wrong = {"role": "robot", "content": "x" * 2000}
+        answer = http.post("/v1/chat/completions", json={"model": "echo", "messages": [wrong] * 3000})
+        assert answer.status_code == 422
+        assert len(answer.json()["detail"]) == 100
+        assert len(answer.content) < 100_000
+        answer = http.post("/v1/chat/completions", json={"messages": say("x" * 10**6), "stream": "perhaps"})
+        issues = {issue["loc"][-1]: issue for issue in answer.json()["detail"]}
+        assert issues["stream"]["input"] == "perhaps"
+        assert "input" not in issues["model"], "that would be the whole body"
+        answer = http.post("/v1/chat/completions", json={"stream": {"a": [1, {"b": "c"}]}})
+        issues = {issue["loc"][-1]: issue for issue in answer.json()["detail"]}
+        assert issues["stream"]["input"] == {"a": [1, {"b": "c"}]}

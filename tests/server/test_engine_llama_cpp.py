@@ -550,6 +550,17 @@ def chatml(engine, question):
     return engine.tokenize([im_start, f"user\n{question}", im_end, "\n", im_start, "assistant\n"])
 
 
+@pytest.mark.parametrize("kind", ["a", " ", "<|", "é🧀"])
+def test_row36_a_text_too_long_is_not_tokenised(engine, kind):
+    """It takes a second for each million characters; that they are too many for the context is seen at once."""
+    begun = time.monotonic()
+    with pytest.raises(ContextLengthError, match=r"at least \d+ tokens .* 2048 maximum") as raised:
+        engine.tokenize([kind * 20_000_000])
+    assert 2048 < raised.value.tokens <= 20_000_000 * len(kind)
+    assert time.monotonic() - begun < 2
+    assert len(engine.tokenize([kind * 1000])) >= 1000 * raised.value.tokens // 20_000_000
+
+
 @pytest.mark.weights
 def test_mixtral_ends_by_itself_and_shows_no_control_token(mixtral):
     listener = Listener()

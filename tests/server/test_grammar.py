@@ -4,6 +4,7 @@ import json
 import math
 import random
 import re
+import time
 
 import jsonschema
 import pytest
@@ -12,6 +13,7 @@ from mistral_client.server import grammar, pattern, weights
 from mistral_client.server.engine import Sampling, UnsupportedError
 from mistral_client.server.engines.llama_cpp import LlamaCppEngine
 from mistral_client.server.weights import baby
+from tests.conftest import SOAK
 
 WORD = {"type": "string", "minLength": 1, "maxLength": 6}
 TREE = {
@@ -492,3 +494,89 @@ def test_calls_that_are_not_required(engine):
 def test_arguments_that_cannot_be_followed_are_refused():
     with pytest.raises(UnsupportedError, match="f"):
         grammar.of_calls([("f", {"not": {}})], mark="CALL", required=True, parallel=True)
+
+
+# Schemas that are small to read and large to follow
+
+
+def shaped(**properties):
+    return {"type": "object", "properties": properties, "required": [*properties]}
+
+
+def levels(depth, alternatives):
+    """Alternatives on each level, of which each goes on in the next: together their product."""
+    following = [{"$ref": f"#/$defs/{level + 1}"} for level in range(depth - 1)]
+    unions = [{"anyOf": alternatives(next_)} for next_ in [*following, {"type": "string"}]]
+    return {"$ref": "#/$defs/0", "$defs": {str(level): union for level, union in enumerate(unions)}}
+
+
+BOMBS = {
+    "objects told apart at their end": levels(5, lambda next_: [shaped(a=next_, b={"const": n}) for n in range(10)]),
+    "two objects on sixteen levels": levels(16, lambda next_: [shaped(a=next_, b={"const": n}) for n in range(2)]),
+    "arrays": levels(20, lambda next_: [{"type": "array", "items": next_, "minItems": n} for n in (1, 2)]),
+    "maps": levels(20, lambda next_: [{"type": "object", "additionalProperties": next_}] * 2),
+    "constants one by one": {"anyOf": [{"const": f"{n:05}"} for n in range(5_000)]},
+    "numbers": {"anyOf": [{"type": "integer", "minimum": n, "maximum": 123_456_789} for n in range(300)]},
+}
+
+HARD = {
+    "10,000 alternatives": {"enum": [f"{n:05}" for n in range(10_000)]},
+    "alternatives of letters": {
+        "enum": ["".join(letters) for letters in itertools.islice(itertools.product("ab", repeat=13), 8_000)]
+    },
+    "500 optional properties": {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(500)}},
+    "optional in optional": {
+        "type": "object",
+        "properties": {
+            f"p{n}": {"type": "object", "properties": {f"q{m}": {"type": "null"} for m in range(15)}}
+            for n in range(400)
+        },
+    },
+    "large counts": {"type": "array", "minItems": 900, "maxItems": 900, "items": {"type": "string", "minLength": 200}},
+    "arrays of arrays": {
+        "type": "array",
+        "maxItems": 1000,
+        "items": {"type": "array", "maxItems": 900, "items": {"type": "array", "maxItems": 900}},
+    },
+    "strings of many lengths": {"anyOf": [{"type": "string", "maxLength": n + 1} for n in range(400)]},
+    "long string": {"type": "string", "minLength": 1000, "maxLength": 100_000},
+    "nested quantifiers": {"type": "string", "pattern": "^((a+)+)+$"},
+    "patterns": {"anyOf": [{"type": "string", "pattern": f"^[a-z]{{1,{n + 1}}}x$"} for n in range(30)]},
+    "one after another": {
+        "type": "object",
+        "properties": {f"p{n}": {"anyOf": [shaped(a={}, b={"const": m}) for m in range(20)]} for n in range(50)},
+    },
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_row37_what_multiplies_is_refused(name):
+    with pytest.raises(UnsupportedError, match="more than 500 ways to go on at the same time at #/"):
+        grammar.of_schema(BOMBS[name])
+
+
+def test_row37_what_is_told_apart_at_its_beginning_does_not_multiply():
+    discriminated = levels(9, lambda next_: [shaped(kind={"const": n}, a=next_) for n in range(20)])
+    nullable = levels(15, lambda next_: [shaped(a=next_), {"type": "null"}])
+    kinds = levels(15, lambda next_: [{"type": "array", "items": next_}, {"type": "number"}, {"type": "string"}])
+    for schema in (discriminated, nullable, kinds):
+        assert grammar.of_schema(schema)
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("name", HARD)
+def test_row37_what_is_followed_costs_each_token_little(mixtral, name):
+    """In the model's own vocabulary of 49,152 tokens: neither a second for a token, nor much memory."""
+    text = grammar.of_schema(HARD[name])
+    prompt = mixtral.tokenize(["As JSON: "])
+    times, pieces = [time.monotonic()], []
+
+    def emit(piece):
+        times.append(time.monotonic())
+        pieces.append(piece.text)
+        return False
+
+    mixtral.generate(prompt, Sampling(max_tokens=30, grammar=text, temperature=0), emit)
+    assert "".join(pieces)
+    slowest = max(after - before for before, after in itertools.pairwise(times))
+    assert slowest < (1 if SOAK else 10)

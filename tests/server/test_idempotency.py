@@ -125,6 +125,16 @@ def test_a_stream_that_was_torn_is_not_told_again(http, engine):
         assert len(engine.prompts) == attempts
 
 
+def test_a_finished_answer_is_kept_in_one_piece(server, http):
+    """Its many events would take several times their size, which is what is counted."""
+    post(http, "word " * 60, stream=True)
+    middleware = _middleware(server)
+    eventually(lambda: middleware._finished)
+    ((_, recording),) = middleware._finished.values()
+    assert len(recording._messages) == 2
+    assert middleware._kept == recording.size == len(recording._messages[1]["body"])
+
+
 def test_a_refusal_of_the_request_may_be_told_again(http):
     assert [post(http, temperature=9).status_code for _ in range(2)] == [422, 422]
 

@@ -12,6 +12,7 @@ import math
 import os
 import re
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -112,6 +113,10 @@ class LlamaCppEngine:
         marks = [token for token in user_defined_tokens(header) if re.fullmatch(r"<.+>|\[.+\]", token)]
         self._marks = re.compile("|".join(map(re.escape, marks))) if marks else None
 
+        # Characters that one token stands for at most. Other kinds of vocabularies have one for any unknown word.
+        of_pieces = header.metadata.get("tokenizer.ggml.model") in {"llama", "gpt2"}
+        self._longest = max(map(len, header.metadata["tokenizer.ggml.tokens"])) if of_pieces else sys.maxsize
+
         self._idle = threading.Condition()
         self._running = 0
         self._closing = threading.Event()
@@ -149,6 +154,9 @@ class LlamaCppEngine:
         return self._control_ids.get(token)
 
     def tokenize(self, parts: Sequence[Part]) -> list[int]:
+        least = sum(len(part) for part in parts if isinstance(part, str)) // self._longest
+        if least > self._context_length:
+            raise ContextLengthError(least, self._context_length, at_least=True)
         content = [piece for part in parts for piece in (self._plain(part) if isinstance(part, str) else [part])]
         body = json.dumps({"content": content, "add_special": False, "parse_special": False})
         with self._open():

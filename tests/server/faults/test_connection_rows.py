@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from mistral_client.cli.http_protocol import Config
 from mistral_client.server.guard import LOOPBACK_HOSTS, Guard
 from mistral_client.server.keys import Keys
 from tests.conftest import chunk
@@ -121,6 +122,11 @@ def test_row3_compressed(peer):
 def test_row7_slow_headers(unlocked, sent):
     _, connect = unlocked(**QUICK)
     connect().send(sent).refused(408)
+
+
+def test_rows_7_and_8_have_the_promised_limits():
+    config = Config("app")
+    assert (config.head_timeout, config.body_timeout, config.patience) == (10, 30, 30)
 
 
 def test_row7_silence(unlocked):
