@@ -234,6 +234,7 @@ def main() -> None:
     from mistral_client.server.guard import Guard
     from mistral_client.server.keys import Keys
     from mistral_client.server.loading import Loaded
+    from mistral_client.server.models import Models
     from tests.server.test_app import EchoEngine
 
     class Engine(EchoEngine):
@@ -264,11 +265,10 @@ def main() -> None:
     engine.slots, engine.reading, engine.context_length = arguments.slots, arguments.reading, 8192
     with socket.create_server(("127.0.0.1", arguments.port)) as listener:
         server = Server(
-            Loaded("echo", "", engine),
+            Models([Loaded("echo", "", engine)], queue=arguments.queue),
             "warning",
             guard=Guard(Keys(arguments.key)),
             grace=arguments.grace,
-            queue=arguments.queue,
             patience=arguments.patience,
         )
         print(f"export MISTRAL_ENDPOINT=http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)

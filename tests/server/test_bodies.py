@@ -66,7 +66,7 @@ async def waiting(scope, receive, send):
 
 
 async def test_all_large_bodies_together_have_a_bound():
-    bodies = Bodies(waiting, together=4 * SMALL, available=lambda: None)
+    bodies = Bodies(waiting, together=4 * SMALL, available=lambda: 2**40)
     async with anyio.create_task_group() as tasks:
         exchanges = [Exchange(bodies) for _ in range(6)]
         for exchange in exchanges:
@@ -91,7 +91,7 @@ async def test_all_large_bodies_together_have_a_bound():
 
 
 async def test_a_body_has_its_room_until_it_is_answered():
-    bodies = Bodies(waiting, together=2 * SMALL, available=lambda: None)
+    bodies = Bodies(waiting, together=2 * SMALL, available=lambda: 2**40)
     async with anyio.create_task_group() as tasks:
         first, second, third = (Exchange(bodies) for _ in range(3))
         for exchange in (first, second, third):

@@ -35,13 +35,13 @@ def fetch(name: str) -> Path:
     except ImportError as error:
         raise WeightsError(f"{name} needs huggingface_hub: pip install 'mistral-client[hub]' ({error})") from error
     try:
-        files = _files(repo)
+        files, local = _files(repo)
         models = [file for file in files if file.endswith(".gguf") and not later_part(file)]
         if not models and not wanted and "config.json" in files:
-            return Path(huggingface_hub.snapshot_download(repo, allow_patterns=_CHECKPOINT))
+            return Path(huggingface_hub.snapshot_download(repo, allow_patterns=_CHECKPOINT, local_files_only=local))
         model = _chosen(name, models, wanted)
         parts = [file for file in files if file == model or later_part(file) == model]
-        places = [Path(huggingface_hub.hf_hub_download(repo, part)) for part in sorted(parts)]
+        places = [Path(huggingface_hub.hf_hub_download(repo, part, local_files_only=local)) for part in sorted(parts)]
     except WeightsError:
         raise
     except Exception as error:  # its errors have no root in common, and httpx's are among them
@@ -50,20 +50,21 @@ def fetch(name: str) -> Path:
     return places[0]
 
 
-def _files(repo: str) -> list[str]:
-    """The names of a repository's files; without network, of those that were downloaded before."""
+def _files(repo: str) -> tuple[list[str], bool]:
+    """The names of a repository's files; without network those that were downloaded before, and true."""
     import huggingface_hub  # noqa: PLC0415
 
     try:
-        return list(huggingface_hub.HfApi().list_repo_files(repo))
-    except OSError as unreachable:
-        if isinstance(unreachable, huggingface_hub.errors.HfHubHTTPError):
-            raise  # the hub has answered
+        found = huggingface_hub.HfApi().model_info(repo)
+        return [file.rfilename for file in found.siblings or ()], False
+    except (huggingface_hub.errors.HfHubHTTPError, huggingface_hub.errors.HFValidationError):
+        raise  # the hub has answered, or need not be asked
+    except Exception as unreachable:  # noqa: BLE001, that of whichever HTTP library it uses
         try:
             folder = Path(huggingface_hub.snapshot_download(repo, local_files_only=True))
         except huggingface_hub.errors.LocalEntryNotFoundError:
             raise unreachable from None
-        return [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+        return [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()], True
 
 
 def _chosen(name: str, models: list[str], wanted: str) -> str:
