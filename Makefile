@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format soak bench mutation docs clean compat
+.PHONY: demo test lint format soak bench mutation docs clean compat fullsize
 
 demo: .venv/local
 	@$(BIN)/mistral-client chat --endpoint local "What is the best French cheese?"
