@@ -35,10 +35,10 @@ else."""
 _SPARE = 128
 """Open files beside connections."""
 
-LAST_WORDS = 0.3
+LAST_WORDS = 0.5
 """Seconds for the errors to reach the clients when the engine is closed; for those that do not read."""
 
-_LAST_RESORT = 0.8
+_LAST_RESORT = 0.9
 """Seconds from then on after which the process ends as it is. Native code may be in the middle of a batch of a large
 model, and cannot be called back."""
 
