@@ -10,6 +10,10 @@ Part = str | int
 """A stretch of a prompt: plain text, never read as control tokens, or the id of one token."""
 
 
+LEAST_LOGPROB = -9999.0
+"""What stands for the logarithm of 0, which JSON cannot hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
     """A token with its log-probability, natural logarithm, before the temperature and whatever else shapes the draw."""
