@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format soak bench mutation docs clean compat fullsize
+.PHONY: demo test lint format soak bench mutation docs clean compat fullsize oracle
 
 demo: .venv/local
 	@$(BIN)/mistral-client chat --endpoint local "What is the best French cheese?"
@@ -27,6 +27,10 @@ soak: .venv/dev
 compat: .venv/dev
 	$(BIN)/python -m tests.compat
 
+# The engines against each other and against the packages that set the standards, in an environment below .oracle.
+oracle: .venv/dev
+	$(BIN)/python -m tests.oracle
+
 # How fast events are read, and how a full server refuses.
 bench: .venv/dev
 	$(BIN)/python -m tests.bench.sse
@@ -45,7 +49,7 @@ docs: .venv/dev
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs site
 
 clean:
-	rm -rf .venv .compat .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
+	rm -rf .venv .compat .oracle .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
 
 # One environment; the stamps say what was installed into it last.
 .venv/local: pyproject.toml

@@ -26,7 +26,7 @@ from .chat import Answer, Asked, asked
 from .connection import PATIENCE, EventStream, while_connected
 from .correlation import Correlation
 from .embedding import embed
-from .engine import ContextLengthError, EngineError
+from .engine import ContextLengthError, EngineError, UnsupportedError
 from .errors import WireError
 from .fim import asked_to_fill
 from .generation import generating
@@ -37,6 +37,7 @@ from .loading import ModelSpec, load
 from .metrics import CONTENT_TYPE, Observation
 from .model import Model
 from .models import Models
+from .prompt import PromptFormat
 from .rate_limit import RateLimit, spend
 from .strict_json import StrictRoute
 from .turnstile import Turnstile
@@ -158,7 +159,7 @@ def _add_routes(app: FastAPI) -> None:
     @app.post("/v1/chat/completions", response_model=ChatCompletionResponse, tags=["stream"])
     async def chat(body: ChatCompletionRequest, request: Request, models: TheModels) -> Response:
         """The answer to a conversation, whole, or as server-sent events with `stream`."""
-        return await _answered(request, models, body, lambda model: asked(body, model.format, model.max_tokens))
+        return await _answered(request, models, body, lambda model: asked(body, _format(model), model.max_tokens))
 
     @app.post("/v1/fim/completions", response_model=ChatCompletionResponse, tags=["stream"])
     async def fim(body: FIMCompletionRequest, request: Request, models: TheModels) -> Response:
@@ -253,6 +254,13 @@ async def _answered(
         response = _whole(await while_connected(request.receive, whole))
     response.headers.update(offered.cards.retired(body.model))
     return response
+
+
+def _format(model: Model) -> PromptFormat:
+    """How the model wants a conversation. Raises `UnsupportedError` for one that writes no text."""
+    if model.format is None:
+        raise UnsupportedError(f"{model.name} is made for embeddings and writes no text")
+    return model.format
 
 
 async def _prepared(model: Model, ask: Callable[[Model], Asked]) -> tuple[Asked, list[int]]:

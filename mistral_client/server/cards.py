@@ -35,12 +35,14 @@ class Cards:
         context_length: int,
         aliases: Sequence[str] = ALIASES,
         *,
+        chat: bool = True,
         completion_fim: bool = False,
     ) -> None:
         self._created = int(time.time())
         self._aliases = [*aliases]
         self._description = description
         self._context_length = context_length
+        self._chat = chat
         self._completion_fim = completion_fim
         self._cards = {alias: self._card(alias, name) for alias in (name, *aliases)}
 
@@ -73,9 +75,9 @@ class Cards:
             "default_model_temperature": 0.7,
             "type": "base",
             "capabilities": {
-                "completion_chat": True,
+                "completion_chat": self._chat,
                 "completion_fim": self._completion_fim,
-                "function_calling": True,
+                "function_calling": self._chat,
                 "fine_tuning": False,
                 "vision": False,
                 "classification": False,

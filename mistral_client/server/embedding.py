@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -52,7 +51,10 @@ async def embed(model: Model, body: EmbeddingRequest, place: Place) -> Embedding
     async with model.admission.slot(place):
         for prompt in prompts:
             vectors += await to_thread.run_sync(model.engine.embed, [prompt], limiter=model.admission.threads)
-    rows = _unit(_fitted(vectors)[:, :dimensions]) if vectors else ()
+        rows = np.asarray(vectors, dtype=np.float32)
+        if vectors and model.common is not None:
+            rows = await model.common.removed(rows, model.admission.threads)
+    fitted = _unit(_fitted(rows)[:, :dimensions]) if vectors else ()
     dtype = body.output_dtype or "float"
     return EmbeddingResponse(
         id=uuid.uuid4().hex,
@@ -61,20 +63,19 @@ async def embed(model: Model, body: EmbeddingRequest, place: Place) -> Embedding
             EmbeddingObject(
                 object="embedding", embedding=written(as_dtype(row, dtype), body.encoding_format), index=index
             )
-            for index, row in enumerate(rows)
+            for index, row in enumerate(fitted)
         ],
         model=body.model,
         usage=UsageInfo(prompt_tokens=counted, total_tokens=counted, completion_tokens=0),
     )
 
 
-def _fitted(vectors: Sequence[Sequence[float]]) -> NDArray[np.float32]:
+def _fitted(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Vectors as rows of 1,024 numbers, cosines kept.
 
     Shorter ones get zeros at the end, which changes no cosine; longer ones go through a fixed random projection, which
     keeps cosines to within a few hundredths (Johnson and Lindenstrauss).
     """
-    rows = np.asarray(vectors, dtype=np.float32)
     width = rows.shape[1]
     if width < DIMENSIONS:
         rows = np.pad(rows, ((0, 0), (0, DIMENSIONS - width)))

@@ -10,6 +10,10 @@ Part = str | int
 """A stretch of a prompt: plain text, never read as control tokens, or the id of one token."""
 
 
+LEAST_LOGPROB = -9999.0
+"""What stands for the logarithm of 0, which JSON cannot hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
     """A token with its log-probability, natural logarithm, before the temperature and whatever else shapes the draw."""
@@ -123,6 +127,10 @@ class Engine(Protocol):
     @property
     def chat_template(self) -> str:
         """The model file's own chat template (Jinja source); empty where it has none."""
+
+    @property
+    def is_embedding_model(self) -> bool:
+        """Whether it was made for embeddings: its vectors are compared as they are, and it writes no text."""
 
     def token_id(self, token: str) -> int | None:
         """The id of a control token such as `<|im_end|>`; None if the vocabulary has no such token."""

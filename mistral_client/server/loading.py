@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import memory, weights
 from .engine import Engine, EngineError, MemoryShortError
-from .engines.needs import Needs, needs_of
+from .engines.needs import Needs, needs_of, needs_of_checkpoint
 from .fim import fills_in
 
 _BABBLE = 1024
@@ -20,7 +21,7 @@ class ModelSpec:
     """A model as a user describes it. None leaves the choice to us."""
 
     model: str | None = None
-    """A file, `hf:OWNER/REPO[:FILE]`, or the default Mixtral."""
+    """A GGUF file, the folder of a checkpoint in safetensors, `hf:OWNER/REPO[:FILE]`, or the default Mixtral."""
     name: str | None = None
     """Else that of the file."""
     aliases: tuple[str, ...] | None = None
@@ -57,15 +58,25 @@ class Found:
     completion_fim: bool
     max_tokens: int | None = None
     aliases: tuple[str, ...] | None = None
+    is_embedding_model: bool = False
 
     def load(self) -> Loaded:
         """Raises `EngineError`."""
-        from .engines.llama_cpp import LlamaCppEngine  # noqa: PLC0415, it brings 100 MB of native code
-
-        engine = LlamaCppEngine(
+        engine: Engine = _engine_for(self.path)(
             self.path, context_length=self.needs.context_length, slots=self.needs.slots, threads=self.threads
         )
         return Loaded(self.name, self.description, engine, self.max_tokens, self.aliases)
+
+
+def _engine_for(path: Path) -> Callable[..., Engine]:
+    # Each brings 100 MB of native code and more.
+    if path.is_dir():
+        from .engines.transformers import TransformersEngine  # noqa: PLC0415
+
+        return TransformersEngine
+    from .engines.llama_cpp import LlamaCppEngine  # noqa: PLC0415
+
+    return LlamaCppEngine
 
 
 def name_of(model: str | None) -> str:
@@ -87,24 +98,30 @@ def find(spec: ModelSpec) -> Found:
     Raises `WeightsError` or `EngineError`, the latter also for what this machine can never hold.
     """
     path = weights.resolve(spec.model)
-    header = weights.check_model(path)
-    needs = needs_of(
-        path,
-        header,
-        _or_environment(spec.context_length, "MISTRAL_LOCAL_CONTEXT_LENGTH"),
-        _or_environment(spec.slots, "MISTRAL_LOCAL_SLOTS"),
-    )
+    context_length = _or_environment(spec.context_length, "MISTRAL_LOCAL_CONTEXT_LENGTH")
+    slots = _or_environment(spec.slots, "MISTRAL_LOCAL_SLOTS")
+    if path.is_dir():
+        checkpoint = weights.check_checkpoint(path)
+        needs, control_tokens = needs_of_checkpoint(checkpoint, context_length, slots), checkpoint.control_tokens
+        embeds = False
+        name = path.resolve().name
+    else:
+        header = weights.check_model(path)
+        needs, control_tokens = needs_of(path, header, context_length, slots), weights.control_tokens(header)
+        embeds = weights.is_embedding_model(header)
+        name = weights.stem_of(path)
     default = _is_default(spec.model)
     return Found(
-        spec.name or (weights.NAME if default else weights.stem_of(path).lower()),
+        spec.name or (weights.NAME if default else name.lower()),
         weights.DESCRIPTION if default else f"A local model: {path.name}",
         path,
         needs,
         _or_environment(spec.threads, "MISTRAL_LOCAL_THREADS"),
-        fills_in(weights.control_tokens(header).get),
+        fills_in(control_tokens.get) and not embeds,
         # So small a model does not always find an end, and would fill its context for minutes.
         _BABBLE if default else None,
         spec.aliases,
+        embeds,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .admission import Admission
 from .cards import Cards
+from .common_direction import CommonDirection
 from .engine import Engine
 from .metrics import ModelMetrics
 from .prompt import PromptFormat
@@ -17,8 +18,11 @@ class Model:
 
     name: str
     engine: Engine
-    format: PromptFormat
+    format: PromptFormat | None
+    """None for a model that writes no text."""
     cards: Cards
     admission: Admission
     metrics: ModelMetrics
     max_tokens: int | None
+    common: CommonDirection | None
+    """None for a model whose vectors are made to be compared."""

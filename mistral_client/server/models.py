@@ -15,6 +15,7 @@ from anyio import to_thread
 from . import errors, memory
 from .admission import WAITING, Admission
 from .cards import ALIASES, Cards
+from .common_direction import CommonDirection
 from .engine import EngineError, MemoryShortError
 from .errors import WireError
 from .fim import fills_in
@@ -174,10 +175,13 @@ class Offered:
         self.bytes = 0 if self.found is None else self.found.needs.bytes
         if isinstance(given, Found):
             slots, context_length, completion_fim = given.needs.slots, given.needs.context_length, given.completion_fim
+            chat = not given.is_embedding_model
         else:
             slots, context_length = given.engine.slots, given.engine.context_length
-            completion_fim = fills_in(given.engine.token_id)
-        self.cards = Cards(given.name, given.description, context_length, aliases, completion_fim=completion_fim)
+            completion_fim, chat = fills_in(given.engine.token_id), not given.engine.is_embedding_model
+        self.cards = Cards(
+            given.name, given.description, context_length, aliases, chat=chat, completion_fim=completion_fim
+        )
         self.admission = Admission(slots, queue)
         self.metrics = metrics.of(given.name, lambda: self.admission.running, lambda: self.admission.waiting)
         self.model = None if isinstance(given, Found) else self._ready(given)
@@ -204,8 +208,11 @@ class Offered:
 
     def _ready(self, loaded: Loaded) -> Model:
         engine = loaded.engine
-        form = prompt_format(engine.chat_template, engine.token_id)
-        return Model(self.name, engine, form, self.cards, self.admission, self.metrics, loaded.max_tokens)
+        if engine.is_embedding_model:
+            form, common = None, None
+        else:
+            form, common = prompt_format(engine.chat_template, engine.token_id), CommonDirection(engine)
+        return Model(self.name, engine, form, self.cards, self.admission, self.metrics, loaded.max_tokens, common)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

@@ -45,6 +45,7 @@ class EchoEngine:
     context_length = 600
     slots = 2
     chat_template = "<|im_start|>"
+    is_embedding_model = False
 
     def __init__(self, pause: float = 0.0) -> None:
         self.pause = pause
@@ -355,7 +356,8 @@ def test_models(client):
         assert card.permission[0].object == "model_permission"
 
 
-def test_embeddings(client):
+def test_embeddings(client, engine):
+    engine.is_embedding_model = True
     answer = client.embeddings("mistral-embed", ["a", "bcd"])
     vectors = np.array([item.embedding for item in answer.data])
     assert vectors.shape == (2, 1024)

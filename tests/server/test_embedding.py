@@ -22,6 +22,8 @@ TYPES = {"float": "<f4", "int8": "i1", "uint8": "u1", "binary": "i1", "ubinary":
 class ScatterEngine(EchoEngine):
     """Vectors of any width: normally distributed, drawn by the text."""
 
+    is_embedding_model = True
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width

@@ -14,29 +14,39 @@ import re
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import httpx
 
 from mistral_client.server.engine import (
+    LEAST_LOGPROB,
     ContextLengthError,
     Emit,
     EngineError,
     Generation,
-    GenerationCancelled,
     Part,
-    Piece,
     Sampling,
     TokenLogprob,
+    UnsupportedError,
 )
-from mistral_client.server.weights import WeightsError, check_model, control_tokens, user_defined_tokens
+from mistral_client.server.weights import (
+    WeightsError,
+    check_model,
+    control_tokens,
+    is_embedding_model,
+    is_float32,
+    user_defined_tokens,
+)
 
+from .answer_text import AnswerText
+from .lifetime import Lifetime
+from .limit import limit_of
 from .needs import BATCH, needs_of
+from .processors import processors
 
 
 def _import_xllamacpp() -> Any:
@@ -58,9 +68,6 @@ xllamacpp = _import_xllamacpp()
 
 _processes: set[int] = set()
 """Processes that have loaded a model: this one, and those that it was forked from."""
-
-_LEAST_LOGPROB = -9999.0
-"""What stands for the logarithm of 0, which JSON cannot hold."""
 
 
 class LlamaCppEngine:
@@ -104,7 +111,7 @@ class LlamaCppEngine:
             raise EngineError(str(error)) from error
         needs = needs_of(path, header, context_length, slots)
         self._slots, self._context_length = needs.slots, needs.context_length
-        threads = _processors() if threads is None else threads
+        threads = processors() if threads is None else threads
         if threads < 1:
             raise EngineError(f"at least 1 thread is needed, not {threads}")
         self._chat_template = str(header.metadata.get("tokenizer.chat_template", ""))
@@ -117,16 +124,26 @@ class LlamaCppEngine:
         of_pieces = header.metadata.get("tokenizer.ggml.model") in {"llama", "gpt2"}
         self._longest = max(map(len, header.metadata["tokenizer.ggml.tokens"])) if of_pieces else sys.maxsize
 
-        self._idle = threading.Condition()
-        self._running = 0
-        self._closing = threading.Event()
+        self._lifetime = Lifetime()
         self._embedding = threading.Lock()
 
         key = secrets.token_urlsafe(32)
         _processes.add(os.getpid())
-        # llama.cpp shares a batch out among the slots, and ends the process where that leaves a remainder.
-        self._batch = max(BATCH // self._slots, 1) * self._slots
-        self._server = _load(path, self._context_length, self._slots, threads, self._batch, key)
+        self._is_embedding_model = is_embedding_model(header)
+        # llama.cpp shares a batch out among the slots, and ends the process where that leaves a remainder. A model made
+        # for embeddings has to see a text as a whole.
+        each = self._context_length if self._is_embedding_model else max(BATCH // self._slots, 1)
+        self._batch = each * self._slots
+        self._server = _load(
+            path,
+            self._context_length,
+            self._slots,
+            threads,
+            self._batch,
+            key,
+            exact=is_float32(header),
+            own_pooling=self._is_embedding_model,
+        )
         # Answered by the native loop: llama.cpp never ends when it is told to end before that loop runs.
         self._server.handle_metrics()
         self._http = httpx.Client(
@@ -137,6 +154,7 @@ class LlamaCppEngine:
             # The listener ends a connection that is idle for 5 s; one that it is about to end must not be used again.
             limits=httpx.Limits(max_connections=self._slots, keepalive_expiry=2.0),
         )
+        self._front, self._back = self._frame()
 
     @property
     def context_length(self) -> int:
@@ -145,6 +163,10 @@ class LlamaCppEngine:
     @property
     def slots(self) -> int:
         return self._slots
+
+    @property
+    def is_embedding_model(self) -> bool:
+        return self._is_embedding_model
 
     @property
     def chat_template(self) -> str:
@@ -158,57 +180,43 @@ class LlamaCppEngine:
         if least > self._context_length:
             raise ContextLengthError(least, self._context_length, at_least=True)
         content = [piece for part in parts for piece in (self._plain(part) if isinstance(part, str) else [part])]
-        body = json.dumps({"content": content, "add_special": False, "parse_special": False})
-        with self._open():
-            try:
-                response = self._http.post("/tokenize", content=body, headers={"Content-Type": "application/json"})
-            except httpx.HTTPError as error:
-                raise EngineError(f"llama.cpp's tokenizer did not answer: {error}") from error
-        if response.status_code != httpx.codes.OK:
-            raise EngineError(f"llama.cpp cannot tokenize the prompt: {_reason(response)}")
-        tokens: list[int] = response.json()["tokens"]
-        return tokens
+        with self._lifetime.in_use():
+            return self._tokens(content)
 
     def generate(self, prompt: Sequence[int], sampling: Sampling, emit: Emit) -> Generation:
-        room = self.context_length - len(prompt)
-        if room < 1:
-            raise ContextLengthError(len(prompt), self.context_length)
-        if sampling.max_tokens is None or sampling.max_tokens > room:
-            limit, full = room, True
-        else:
-            limit, full = sampling.max_tokens, False
-        with self._open():
+        if self._is_embedding_model:
+            raise UnsupportedError("the model is made for embeddings and writes no text")
+        limit, limited = limit_of(len(prompt), sampling, self.context_length)
+        with self._lifetime.in_use():
             if limit < 1:  # llama.cpp would make one token
                 return Generation("length", prompt_tokens=len(prompt), completion_tokens=0)
-            answer = _Answer(emit, sampling, self._closing)
+            answer = _Answer(emit, sampling, self._lifetime)
             self._complete(self._request(prompt, sampling, limit), answer)
-        reason: Literal["stop", "length", "model_length"] = "stop"
-        if not answer.stopped:
-            reason = "model_length" if full else "length"
+        reason = "stop" if answer.stopped else limited
         return Generation(reason, prompt_tokens=len(prompt), completion_tokens=answer.tokens)
 
     def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
-        """One vector of unit norm for each prompt, in order: the mean over its tokens' last hidden states.
+        """One vector of unit norm for each prompt, in order: the mean over its tokens' last hidden states, or what a
+        model made for embeddings makes of them.
 
         A prompt of more than a batch, about 256 tokens, is read in stretches that do not see each other; its vector is
-        the mean of theirs, weighted by their length.
+        the mean of theirs, weighted by their length. A model made for embeddings reads any prompt at a stroke.
         """
         for prompt in prompts:
-            if len(prompt) > self.context_length:
-                raise ContextLengthError(len(prompt), self.context_length)
+            length = len(self._front) + len(prompt) + len(self._back)
+            if length > self.context_length:
+                raise ContextLengthError(length, self.context_length)
             if not prompt:
                 raise EngineError("an empty text has no embedding")
-        with self._open():
-            return [_unit(self._mean(prompt)) for prompt in prompts]
+        with self._lifetime.in_use():
+            return [_unit(self._mean([*self._front, *prompt, *self._back])) for prompt in prompts]
 
     def close(self) -> None:
         """Stop what is running and give memory, threads and sockets back. May be called twice.
 
         What runs ends with `EngineError`, within a token or a batch. Not to be called by `emit`, which it waits for.
         """
-        self._closing.set()
-        with self._idle:
-            self._idle.wait_for(lambda: not self._running)
+        with self._lifetime.ending():
             self._http.close()
             # The only reference: the model is freed and its threads are joined here.
             self._server = None
@@ -221,19 +229,24 @@ class LlamaCppEngine:
     ) -> None:
         self.close()
 
-    @contextmanager
-    def _open(self) -> Iterator[None]:
-        """Keep the model from being closed while it is used."""
-        with self._idle:
-            if self._closing.is_set():
-                raise _closed()
-            self._running += 1
+    def _tokens(self, content: Sequence[str | int], *, framed: bool = False) -> list[int]:
+        body = json.dumps({"content": content, "add_special": framed, "parse_special": False})
         try:
-            yield
-        finally:
-            with self._idle:
-                self._running -= 1
-                self._idle.notify_all()
+            response = self._http.post("/tokenize", content=body, headers={"Content-Type": "application/json"})
+        except httpx.HTTPError as error:
+            raise EngineError(f"llama.cpp's tokenizer did not answer: {error}") from error
+        if response.status_code != httpx.codes.OK:
+            raise EngineError(f"llama.cpp cannot tokenize the prompt: {_reason(response)}")
+        tokens: list[int] = response.json()["tokens"]
+        return tokens
+
+    def _frame(self) -> tuple[list[int], list[int]]:
+        """The control tokens that a model made for embeddings wants around a text, such as [CLS] and [SEP]."""
+        if not self._is_embedding_model:
+            return [], []
+        plain, framed = self._tokens(["a"]), self._tokens(["a"], framed=True)
+        start = next((at for at in range(len(framed)) if framed[at : at + len(plain)] == plain), 0)
+        return framed[:start], framed[start + len(plain) :]
 
     def _plain(self, text: str) -> list[str]:
         """The text, cut inside of what would be taken for a control token."""
@@ -289,8 +302,7 @@ class LlamaCppEngine:
             # One at a time: of prompts that differ in length llama.cpp reads the longer ones' ends in a batch of their
             # own, and takes the mean over that alone.
             with self._embedding:
-                if self._closing.is_set():
-                    raise _closed()
+                self._lifetime.check()
                 reply = self._server.handle_embeddings({"input": [window], "embd_normalize": -1})
             if "error" in reply:
                 raise _failure(reply)
@@ -302,20 +314,16 @@ class LlamaCppEngine:
 class _Answer:
     """What comes of one generation. Called with each chunk that llama.cpp makes; true ends the generation."""
 
-    def __init__(self, emit: Emit, sampling: Sampling, closing: threading.Event) -> None:
+    def __init__(self, emit: Emit, sampling: Sampling, lifetime: Lifetime) -> None:
         self.tokens = 0
         self.ended = False
         self.stopped = False
         """Ended by the model or a stop text, not by a limit."""
         self.failure: BaseException | None = None
-        self._emit = emit
-        self._stop = [text for text in sampling.stop if text]
+        # Stop texts are not left to llama.cpp: where a limit ends the answer, it loses text that it holds back.
+        self._text = AnswerText(emit, sampling.stop)
         self._alternatives = sampling.logprobs
-        self._held = ""
-        """The end of the text so far, which may be the beginning of a stop text."""
-        self._tokens: tuple[TokenLogprob, ...] = ()
-        """Those whose text has not been handed out."""
-        self._closing = closing
+        self._lifetime = lifetime
 
     def __call__(self, chunk: dict[str, Any]) -> bool:
         # xllamacpp swallows what its callback raises.
@@ -326,47 +334,29 @@ class _Answer:
             return True
 
     def _receive(self, chunk: dict[str, Any]) -> bool:
-        if self._closing.is_set():
-            raise _closed()
+        self._lifetime.check()
         if "error" in chunk:
             raise _failure(chunk)
         choice = chunk["choices"][0]
         reason = choice["finish_reason"]
         self.tokens = chunk.get("timings", {}).get("predicted_n", self.tokens)
-
-        # Not left to llama.cpp: where a limit ends the answer, it loses text that it holds back.
-        text = self._held + choice["text"]
-        found = min((at for at in map(text.find, self._stop) if at >= 0), default=None)
-        if found is not None:
-            text, self._held, self.stopped = text[:found], "", True
-        else:
-            hold = 0 if reason else _overlap(text, self._stop)
-            text, self._held = text[: len(text) - hold], text[len(text) - hold :]
-            self.stopped = reason == "stop"
-        self.ended = found is not None or reason is not None
+        tokens: tuple[TokenLogprob, ...] = ()
         if self._alternatives is not None:
             content = (choice["logprobs"] or {}).get("content") or ()
-            self._tokens += tuple(_token(entry, self._alternatives) for entry in content)
-
-        if text or not self.ended:
-            tokens, self._tokens = (self._tokens, ()) if text else ((), self._tokens)
-            if self._emit(Piece(text, tokens)) and not self.ended:
-                raise GenerationCancelled
+            tokens = tuple(_token(entry, self._alternatives) for entry in content)
+        self.ended = self._text.add(choice["text"], tokens, last=reason is not None)
+        self.stopped = self._text.stopped or reason == "stop"
         return self.ended
 
 
 def _token(entry: Mapping[str, Any], alternatives: int) -> TokenLogprob:
     top = tuple(_token(other, 0) for other in entry.get("top_logprobs", ())[:alternatives])
-    return TokenLogprob(entry["token"], entry["id"], max(entry["logprob"], _LEAST_LOGPROB), top)
+    return TokenLogprob(entry["token"], entry["id"], max(entry["logprob"], LEAST_LOGPROB), top)
 
 
-def _overlap(text: str, stops: Sequence[str]) -> int:
-    """How many characters at the end of a text may be the beginning of a stop text."""
-    longest = min(max(map(len, stops), default=0) - 1, len(text))
-    return next((size for size in range(longest, 0, -1) if any(stop.startswith(text[-size:]) for stop in stops)), 0)
-
-
-def _load(path: Path, context_length: int, slots: int, threads: int, batch: int, key: str) -> Any:
+def _load(
+    path: Path, context_length: int, slots: int, threads: int, batch: int, key: str, *, exact: bool, own_pooling: bool
+) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = os.fspath(path)
     params.verbosity = -1
@@ -378,8 +368,13 @@ def _load(path: Path, context_length: int, slots: int, threads: int, batch: int,
     params.cpuparams_batch.n_threads = threads
     params.n_batch = params.n_ubatch = batch
     params.embedding = True
-    params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    if not own_pooling:
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.warmup = False
+    if exact:
+        # Weights in full precision are there to compare with. Flash attention rounds to float16, as the cache does.
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     # llama.cpp would keep old prompts in up to 8 GiB beside the context.
     params.cache_ram_mib = 0
     params.n_ctx_checkpoints = 0
@@ -397,20 +392,11 @@ def _load(path: Path, context_length: int, slots: int, threads: int, batch: int,
         ) from error
 
 
-def _processors() -> int:
-    affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)  # Linux
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-
-
 def _unit(vector: Sequence[float]) -> list[float]:
     norm = math.sqrt(math.fsum(value * value for value in vector))
     if not norm or not math.isfinite(norm):
         raise EngineError("the model gave a vector without a direction")
     return [value / norm for value in vector]
-
-
-def _closed() -> EngineError:
-    return EngineError("the engine is closed")
 
 
 def _failure(reply: Mapping[str, Any]) -> EngineError:

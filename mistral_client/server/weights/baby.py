@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .tokenizer_json import tokenizer_json
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -104,7 +106,7 @@ def write_gguf(path: Path, seed: int = 0, context: int = 2048) -> Path:
 
 
 def write_safetensors(folder: Path, seed: int = 0, context: int = 2048) -> Path:
-    """Write the baby as a checkpoint of Transformers, `config.json` and `model.safetensors`, and return the folder."""
+    """Write the baby as a checkpoint of Transformers, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "architectures": ["MixtralForCausalLM"],
@@ -133,7 +135,29 @@ def write_safetensors(folder: Path, seed: int = 0, context: int = 2048) -> Path:
         "use_cache": True,
         "vocab_size": len(vocabulary()),
     }
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    tokens = vocabulary()
+    tokenizer = tokenizer_json(
+        {
+            "tokenizer.ggml.model": "llama",
+            "tokenizer.ggml.tokens": [text for text, _, _ in tokens],
+            "tokenizer.ggml.scores": [score for _, score, _ in tokens],
+            "tokenizer.ggml.token_type": [kind for _, _, kind in tokens],
+        }
+    )
+    tokenizer_config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "clean_up_tokenization_spaces": False,
+        "chat_template": CHAT_TEMPLATE,
+    }
+    for name, content in {
+        "config.json": config,
+        "tokenizer.json": tokenizer,
+        "tokenizer_config.json": tokenizer_config,
+    }.items():
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     _write_safetensors_file(folder / "model.safetensors", _weights(seed))
     return folder
 

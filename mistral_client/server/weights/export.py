@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import WeightsError
 from .gguf_header import Header, Tensor
-from .model_file import check_model
+from .model_file import check_model, parts_of
 from .progress import bar, is_wanted
 from .tokenizer_json import tokenizer_json
 
@@ -54,6 +54,10 @@ def export_safetensors(gguf_file: Path, target: Path, progress: bool | None = No
     header = check_model(gguf_file)
     if header.metadata["general.architecture"] != "llama" or not header.metadata.get("llama.expert_count"):
         raise WeightsError(f"{gguf_file} is no Mixtral, and only a Mixtral is exported")
+    if len(parts_of(gguf_file, header)) > 1:
+        raise WeightsError(
+            f"{gguf_file} is one of several files; merge them with llama-gguf-split, and name the result"
+        )
     try:
         target = target.expanduser().absolute()
         if target.exists() and (not target.is_dir() or any(target.iterdir())):

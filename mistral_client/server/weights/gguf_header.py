@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import WeightsError
+from .file_kind import START, what_it_is
 
 _MAX_HEADER_BYTES = 128 * 2**20
 """Vocabulary and merges of the largest tokenizers in use take about 20 MB."""
@@ -109,7 +110,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
             raise WeightsError(f"{path} is not a regular file; name a .gguf file")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            _check_content(path, file.read(512), size)
+            _check_content(path, file.read(START), size)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _HeaderReader(path, data, size).read()
     except FileNotFoundError:
@@ -124,7 +125,8 @@ def _check_content(path: Path, start: bytes, size: int) -> None:
     if size == 0:
         raise WeightsError(f"{path} is empty; download it again")
     if not start.startswith(b"GGUF"):
-        raise WeightsError(f"{path} is not a GGUF file: {_what_it_is(start, size)}")
+        what = what_it_is(start, size, "a .gguf file") or "it does not begin with GGUF"
+        raise WeightsError(f"{path} is not a GGUF file: {what}")
     if size < 24:
         raise WeightsError(f"{path} is cut short: it has {size} bytes and ends inside its header; download it again")
     (version,) = struct.unpack_from("<I", start, 4)
@@ -133,22 +135,6 @@ def _check_content(path: Path, start: bytes, size: int) -> None:
     if version and not version & 0xFFFF:
         raise WeightsError(f"{path} is a big-endian GGUF file; convert the model to little endian")
     raise WeightsError(f"{path} is GGUF version {version}; versions 2 and 3 are read: download a current conversion")
-
-
-def _what_it_is(start: bytes, size: int) -> str:
-    if start.startswith(b"PK\x03\x04"):
-        return "it is a zip archive, as PyTorch's .bin and .pt files are; pickles are never loaded, use a .gguf file"
-    if start[:1] == b"\x80" and start[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}:
-        return "it is a Python pickle, which can run any code and is never loaded; use a .gguf file"
-    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
-        return "it is a safetensors file; convert the model to GGUF or download a GGUF of it"
-    if start[:4] in {b"lmgg", b"fmgg", b"tjgg", b"algg"}:
-        return "it is a GGML file of 2023, the format before GGUF; download a GGUF of the model"
-    if start.startswith(b"version https://git-lfs"):
-        return "it is a Git LFS pointer and not the file itself; run `git lfs pull`"
-    if start.lstrip()[:5].lower() in {b"<!doc", b"<html"}:
-        return "it is a web page, perhaps saved by a download that needed a login; download the file again"
-    return "it does not begin with GGUF"
 
 
 class _HeaderReader:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeGuard
 
@@ -41,11 +42,14 @@ _SIZES = {
 
 _CONTROL, _USER_DEFINED = 3, 4  # llama.cpp's token types
 
+_F32 = 0  # gguf.GGMLQuantizationType
+
 _MAX_EXPERTS = 512  # LLAMA_MAX_EXPERTS
 
 
 def check_model(path: str | os.PathLike[str]) -> Header:
-    """Read and check the header of a model in GGUF; of a model in several files, of the first and all others.
+    """Read and check the header of a model in GGUF. Of a model in several files it is that of the first one, with the
+    tensors of all.
 
     Raises `WeightsError` when the file is broken, holds no language model, or is known not to load.
     """
@@ -57,6 +61,8 @@ def check_model(path: str | os.PathLike[str]) -> Header:
     kind = header.metadata.get("general.type", "model")
     if kind != "model" or architecture == "clip":
         raise WeightsError(f"{path} holds no language model but a part or companion of one ({kind}, {architecture})")
+    later = [tensor for part in _later_parts(path, header) for tensor in read_header(part).tensors]
+    header = replace(header, tensors=(*header.tensors, *later))
     if any(_ONE_EXPERT.fullmatch(tensor.name) for tensor in header.tensors):
         raise WeightsError(
             f"{path} is a Mixtral GGUF of early 2024, which stores one tensor per expert; current llama.cpp reads "
@@ -70,7 +76,6 @@ def check_model(path: str | os.PathLike[str]) -> Header:
     _check_vocabulary(path, header)
     if architecture == "llama":
         _check_shapes(path, header)
-    _check_parts(path, header)
     return header
 
 
@@ -183,6 +188,16 @@ def parts_of(path: Path, header: Header) -> list[Path]:
     return [path.with_name(f"{name['stem']}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1)]
 
 
+def is_float32(header: Header) -> bool:
+    """Whether a checked model stores all its weights in full precision."""
+    return all(tensor.type == _F32 for tensor in header.tensors)
+
+
+def is_embedding_model(header: Header) -> bool:
+    """Whether a checked model says how its hidden states become one vector: only those made for embeddings do."""
+    return bool(header.metadata.get(f"{header.metadata['general.architecture']}.pooling_type", 0))
+
+
 def control_tokens(header: Header) -> dict[str, int]:
     """The ids of a checked model's tokens that are no text: its control tokens and those that its makers defined."""
     return {token: index for token, index, kind in _typed(header) if kind in {_CONTROL, _USER_DEFINED}}
@@ -212,10 +227,11 @@ def stem_of(path: Path) -> str:
     return path.stem if part is None else part["stem"]
 
 
-def _check_parts(path: Path, header: Header) -> None:
+def _later_parts(path: Path, header: Header) -> list[Path]:
+    """All files of a model but the first. Raises `WeightsError` where `path` is not that."""
     count = header.metadata.get("split.count", 0)
     if not _is_count(count) or count < 2:
-        return
+        return []
     name = _PART.fullmatch(path.name)
     if name is None or int(name["count"]) != count:
         raise WeightsError(
@@ -224,8 +240,7 @@ def _check_parts(path: Path, header: Header) -> None:
     first = path.with_name(f"{name['stem']}-00001-of-{name['count']}.gguf")
     if header.metadata.get("split.no") != 0 or path.name != first.name:
         raise WeightsError(f"{path} is a later part of a model; name the first one, {first.name}")
-    for part in parts_of(path, header)[1:]:
-        read_header(part)
+    return parts_of(path, header)[1:]
 
 
 def _is_count(value: object) -> TypeGuard[int]:

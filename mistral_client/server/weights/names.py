@@ -1,4 +1,4 @@
-"""From what a user calls a model to the file that holds it."""
+"""From what a user calls a model to the file or the folder that holds it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from . import hub
+from .checkpoint import check_checkpoint, is_checkpoint
 from .errors import WeightsError
 from .mixtral_8x135m import NAME, default_model
 from .model_file import check_model
@@ -13,7 +14,7 @@ from .model_file import check_model
 
 def resolve(model: str | os.PathLike[str] | None = None, progress: bool | None = None) -> Path:
     """Return the path of a checked GGUF file: the default Mixtral for None, "" or its name, else the file named, or one
-    of the hub for `hf:OWNER/REPO[:FILE]`.
+    of the hub for `hf:OWNER/REPO[:FILE]`. Or that of a checked folder with a checkpoint in safetensors.
 
     The first call for the default builds it, see `default_model`, which `progress` is for; the first for a model of the
     hub downloads it.
@@ -27,6 +28,9 @@ def resolve(model: str | os.PathLike[str] | None = None, progress: bool | None =
     try:
         path = Path(model).expanduser()
         is_folder, exists = path.is_dir(), path.exists()
+        if is_folder and is_checkpoint(path):
+            check_checkpoint(path)
+            return path
     except (OSError, RuntimeError, ValueError) as error:  # no right to look, no such `~user`, a null character
         raise WeightsError(f"{os.fspath(model)!r} cannot be looked up: {error}") from error
     if is_folder:

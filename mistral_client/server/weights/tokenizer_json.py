@@ -7,7 +7,7 @@ from typing import Any
 
 from .errors import WeightsError
 
-_CONTROL, _UNKNOWN = 3, 2
+_UNKNOWN, _CONTROL, _BYTE = 2, 3, 6
 _SPACE = "▁"
 
 
@@ -19,7 +19,7 @@ def tokenizer_json(metadata: Mapping[str, Any]) -> dict[str, Any]:
     kind, split = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
     tokens: list[str] = metadata["tokenizer.ggml.tokens"]
     if kind == "llama":
-        parts = _sentencepiece(tokens, metadata["tokenizer.ggml.scores"])
+        parts = _sentencepiece(tokens, metadata["tokenizer.ggml.scores"], metadata["tokenizer.ggml.token_type"])
     elif kind == "gpt2" and split == "smollm":
         parts = _byte_level(tokens, metadata["tokenizer.ggml.merges"])
     else:
@@ -52,8 +52,9 @@ def _byte_level(tokens: Sequence[str], merges: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _sentencepiece(tokens: Sequence[str], scores: Sequence[float]) -> dict[str, Any]:
-    known = {token: index for index, token in enumerate(tokens)}
+def _sentencepiece(tokens: Sequence[str], scores: Sequence[float], kinds: Sequence[int]) -> dict[str, Any]:
+    # No text becomes a control token or the token of a byte, whatever it spells.
+    known = {token: index for index, token in enumerate(tokens) if kinds[index] not in {_UNKNOWN, _CONTROL, _BYTE}}
     # SentencePiece joins what makes the best piece; so each way to a piece is a merge, best pieces first.
     pairs = [
         (-scores[index], known[token[:cut]], known[token[cut:]], [token[:cut], token[cut:]])
