@@ -24,6 +24,7 @@ from mistral_client import (
 )
 from mistral_client.server.app import create_app, the_models
 from mistral_client.server.cards import ALIASES
+from mistral_client.server.common_direction import SENTENCES
 from mistral_client.server.engine import (
     ContextLengthError,
     EngineError,
@@ -103,7 +104,7 @@ class EchoEngine:
     def embed(self, prompts):
         if any(len(prompt) > self.context_length for prompt in prompts):
             raise ContextLengthError(max(map(len, prompts)), self.context_length)
-        return [[float(len(prompt)), 1.0, 0.0] for prompt in prompts]
+        return [[float(len(prompt)), float(prompt[0]), 1.0] for prompt in prompts]
 
     def close(self) -> None:
         self.closed = True
@@ -356,13 +357,17 @@ def test_models(client):
         assert card.permission[0].object == "model_permission"
 
 
-def test_embeddings(client, engine):
-    engine.is_embedding_model = True
+def test_embeddings(client):
     answer = client.embeddings("mistral-embed", ["a", "bcd"])
     vectors = np.array([item.embedding for item in answer.data])
     assert vectors.shape == (2, 1024)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1)
-    assert vectors[1] @ vectors[0] == pytest.approx((3 * 1 + 1) / (10**0.5 * 2**0.5), abs=1e-6)
+    # What all vectors share is taken out, as some sentences show it; the constant third number is left with nothing.
+    shared = np.array([[len(sentence), ord(sentence[0]), 1] for sentence in SENTENCES])
+    bare = [(np.array(own) - shared.mean(0))[:2] / shared.std(0)[:2] for own in ([1, ord("a"), 1], [3, ord("b"), 1])]
+    expected = bare[0] @ bare[1] / np.linalg.norm(bare[0]) / np.linalg.norm(bare[1])
+    assert vectors[1] @ vectors[0] == pytest.approx(expected, abs=1e-6)
+    assert not vectors[:, 2:].any()
     assert [item.index for item in answer.data] == [0, 1]
     assert answer.usage.model_dump() == {"prompt_tokens": 4, "total_tokens": 4, "completion_tokens": 0}
     packed = client.embeddings("mistral-embed", "bcd", encoding_format="base64").data[0].embedding
