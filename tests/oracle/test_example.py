@@ -29,8 +29,8 @@ def test_the_example_says_what_our_engine_says(pair, tmp_path, listener):
     assert ran.returncode == 0, ran.stderr
     heard = listener()
     with TransformersEngine(folder, threads=1) as engine:
-        format = prompt_format(engine.chat_template, engine.token_id)
-        prompt = engine.tokenize(format.parts([Turn("user", "What is the capital of France?")]))
+        laid_out = prompt_format(engine.chat_template, engine.token_id)
+        prompt = engine.tokenize(laid_out.parts([Turn("user", "What is the capital of France?")]))
         engine.generate(prompt, Sampling(temperature=0, max_tokens=40), heard)
     assert len(heard.text) > 20
     assert ran.stdout.strip() == heard.text.strip()
