@@ -34,8 +34,8 @@ from .served_models import from_file, from_options
     "models",
     metavar="MODEL",
     multiple=True,
-    help="Model to serve, a file or hf:OWNER/REPO[:FILE]; else the default Mixtral. Of several, which may be named by "
-    "repeating the option, each is loaded when it is first used.",
+    help="Model to serve, a GGUF file, the folder of a checkpoint or hf:OWNER/REPO[:FILE]; else the default Mixtral. "
+    "Of several, which may be named by repeating the option, each is loaded when it is first used.",
 )
 @click.option("--embedding-model", metavar="MODEL", help="Another one that answers to mistral-embed.")
 @click.option(

@@ -46,7 +46,7 @@ def test_models_of_a_file(command, baby, described):
         aliases = ["mistral-embed", "mistral-large-latest"]
     """)
     # Too little for both: each takes the other's place.
-    process = command("serve", "--models", file, "--memory", "0.008", "--port", 0)
+    process = command("serve", "--models", file, "--memory", "0.009", "--port", 0)
     said, url = started(process)
     assert said.startswith(f"first and second listen on {url}; Ctrl-C ends it.")
     with MistralClient(endpoint=url) as client:

@@ -6,8 +6,11 @@ import math
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import torch
+import transformers
 from safetensors.numpy import load_file
 
 from mistral_client.server.engine import Sampling

@@ -91,12 +91,10 @@ class TransformersEngine:
         self._ends = _ends(checkpoint)
         self._lifetime = Lifetime()
         self._process = os.getpid()
-        # All of PyTorch runs in this thread. Its number of threads is a property of the thread that asks for them.
         self._thread = ThreadPoolExecutor(1, "mistral-client transformers")
-        before = torch.get_num_threads()
+        """All of PyTorch runs in it, for the number of threads is a property of the thread that asks for them."""
         try:
-            self._thread.submit(torch.set_num_threads, threads).result()
-            torch.set_num_threads(before)
+            self._set_threads(threads)
             self._model = self._compute(lambda: _load(checkpoint))
         except BaseException:
             self._thread.shutdown()
@@ -187,6 +185,15 @@ class TransformersEngine:
             )
         with self._lifetime.in_use():
             yield
+
+    def _set_threads(self, threads: int) -> None:
+        def set_own() -> None:
+            torch.get_num_threads()  # without this, the first computation would take the number of the process
+            torch.set_num_threads(threads)
+
+        of_process = torch.get_num_threads()
+        self._thread.submit(set_own).result()
+        torch.set_num_threads(of_process)  # it was set for threads that begin later, too
 
     def _check(self, prompt: Sequence[int]) -> None:
         if not prompt:
@@ -308,14 +315,13 @@ def _load(checkpoint: Checkpoint) -> Any:
             "not know: update it, or use a GGUF of the model"
         )
     # Choices of an implementation may name code that would be fetched from elsewhere.
-    config = known[kind].from_dict(
-        {
-            name: value
-            for name, value in checkpoint.config.items()
-            if not name.startswith("_") and "implementation" not in name
-        }
-    )
+    told = {
+        name: value
+        for name, value in checkpoint.config.items()
+        if not name.startswith("_") and "implementation" not in name
+    }
     with _quiet():
+        config = known[kind].from_dict(told)
         model, report = transformers.AutoModelForCausalLM.from_pretrained(
             checkpoint.folder,
             config=config,

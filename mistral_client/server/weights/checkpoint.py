@@ -166,8 +166,11 @@ def _check_sizes(path: Path, config: Mapping[str, Any]) -> None:
     experts, used = config.get("num_local_experts"), config.get("num_experts_per_tok")
     if experts is not None and (used or 2) > experts:
         raise WeightsError(f"{path} uses {used} of {experts} experts; download another conversion")
-    for name in ("rms_norm_eps", "rope_theta"):
-        value = config.get(name)
+    numbers = {name: config.get(name) for name in ("rms_norm_eps", "rope_theta")}
+    for name in ("rope_scaling", "rope_parameters"):
+        stretched = config.get(name)
+        numbers[f"{name}.factor"] = stretched.get("factor") if isinstance(stretched, dict) else None
+    for name, value in numbers.items():
         if value is not None and (type(value) not in {int, float} or not 0 < value < math.inf):
             raise WeightsError(f"{path} gives {name} as {value!r:.40}; download another conversion")
 

@@ -74,6 +74,8 @@ def test_the_baby_passes(folder):
         ({"rms_norm_eps": float("nan")}, "rms_norm_eps as nan"),
         ({"rope_theta": 0}, "rope_theta as 0"),
         ({"rope_theta": float("inf")}, "rope_theta as inf"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 0}}, "rope_scaling.factor as 0"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": "x"}}, "rope_parameters.factor as 'x'"),
         ({"intermediate_size": ...}, "no intermediate_size"),
         ({"intermediate_size": 64}, r"w1\.weight' in the shape \(128, 64\) where its config.json asks for \(64, 64\)"),
         ({"num_hidden_layers": 3}, r"lacks the tensor 'model\.layers\.2\."),
