@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 ALIASES = (
@@ -25,6 +26,15 @@ _RETIRED = dict.fromkeys(("mistral-tiny", "open-mistral-7b", "open-mixtral-8x7b"
 """Names that the real API gave up, and when. Here they go on."""
 
 
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model can be asked for; embeddings any."""
+
+    chat: bool = True
+    tools: bool = True
+    fill_in: bool = False
+
+
 class Cards:
     """Model cards with the fields of early 2024 and of today, for a client of either time."""
 
@@ -34,16 +44,13 @@ class Cards:
         description: str,
         context_length: int,
         aliases: Sequence[str] = ALIASES,
-        *,
-        chat: bool = True,
-        completion_fim: bool = False,
+        capabilities: Capabilities = Capabilities(),
     ) -> None:
         self._created = int(time.time())
         self._aliases = [*aliases]
         self._description = description
         self._context_length = context_length
-        self._chat = chat
-        self._completion_fim = completion_fim
+        self._capabilities = capabilities
         self._cards = {alias: self._card(alias, name) for alias in (name, *aliases)}
 
     def list(self) -> list[dict[str, Any]]:
@@ -75,9 +82,9 @@ class Cards:
             "default_model_temperature": 0.7,
             "type": "base",
             "capabilities": {
-                "completion_chat": self._chat,
-                "completion_fim": self._completion_fim,
-                "function_calling": self._chat,
+                "completion_chat": self._capabilities.chat,
+                "completion_fim": self._capabilities.fill_in,
+                "function_calling": self._capabilities.tools,
                 "fine_tuning": False,
                 "vision": False,
                 "classification": False,

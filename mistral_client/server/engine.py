@@ -132,6 +132,10 @@ class Engine(Protocol):
     def is_embedding_model(self) -> bool:
         """Whether it was made for embeddings: its vectors are compared as they are, and it writes no text."""
 
+    @property
+    def follows_grammars(self) -> bool:
+        """Whether it can hold an answer to a grammar; else it refuses to, and so calls no tools."""
+
     def token_id(self, token: str) -> int | None:
         """The id of a control token such as `<|im_end|>`; None if the vocabulary has no such token."""
 

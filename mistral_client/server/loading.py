@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import memory, weights
+from .cards import Capabilities
 from .engine import Engine, EngineError, MemoryShortError
 from .engines.needs import Needs, needs_of, needs_of_checkpoint
 from .fim import fills_in
@@ -55,10 +56,9 @@ class Found:
     path: Path
     needs: Needs
     threads: int | None
-    completion_fim: bool
+    capabilities: Capabilities
     max_tokens: int | None = None
     aliases: tuple[str, ...] | None = None
-    is_embedding_model: bool = False
 
     def load(self) -> Loaded:
         """Raises `EngineError`."""
@@ -103,12 +103,12 @@ def find(spec: ModelSpec) -> Found:
     if path.is_dir():
         checkpoint = weights.check_checkpoint(path)
         needs, control_tokens = needs_of_checkpoint(checkpoint, context_length, slots), checkpoint.control_tokens
-        embeds = False
+        writes, calls = True, False
         name = path.resolve().name
     else:
         header = weights.check_model(path)
         needs, control_tokens = needs_of(path, header, context_length, slots), weights.control_tokens(header)
-        embeds = weights.is_embedding_model(header)
+        writes = calls = not weights.is_embedding_model(header)
         name = weights.stem_of(path)
     default = _is_default(spec.model)
     return Found(
@@ -117,11 +117,10 @@ def find(spec: ModelSpec) -> Found:
         path,
         needs,
         _or_environment(spec.threads, "MISTRAL_LOCAL_THREADS"),
-        fills_in(control_tokens.get) and not embeds,
+        Capabilities(writes, calls, writes and fills_in(control_tokens.get)),
         # So small a model does not always find an end, and would fill its context for minutes.
         _BABBLE if default else None,
         spec.aliases,
-        embeds,
     )
 
 

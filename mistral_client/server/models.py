@@ -14,7 +14,7 @@ from anyio import to_thread
 
 from . import errors, memory
 from .admission import WAITING, Admission
-from .cards import ALIASES, Cards
+from .cards import ALIASES, Capabilities, Cards
 from .common_direction import CommonDirection
 from .engine import EngineError, MemoryShortError
 from .errors import WireError
@@ -174,14 +174,13 @@ class Offered:
         self.name = given.name
         self.bytes = 0 if self.found is None else self.found.needs.bytes
         if isinstance(given, Found):
-            slots, context_length, completion_fim = given.needs.slots, given.needs.context_length, given.completion_fim
-            chat = not given.is_embedding_model
+            slots, context_length, capabilities = given.needs.slots, given.needs.context_length, given.capabilities
         else:
             slots, context_length = given.engine.slots, given.engine.context_length
-            completion_fim, chat = fills_in(given.engine.token_id), not given.engine.is_embedding_model
-        self.cards = Cards(
-            given.name, given.description, context_length, aliases, chat=chat, completion_fim=completion_fim
-        )
+            engine = given.engine
+            writes = not engine.is_embedding_model
+            capabilities = Capabilities(writes, engine.follows_grammars, writes and fills_in(engine.token_id))
+        self.cards = Cards(given.name, given.description, context_length, aliases, capabilities)
         self.admission = Admission(slots, queue)
         self.metrics = metrics.of(given.name, lambda: self.admission.running, lambda: self.admission.waiting)
         self.model = None if isinstance(given, Found) else self._ready(given)

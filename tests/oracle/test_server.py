@@ -63,6 +63,11 @@ def test_several_answers_a_stop_and_log_probabilities(client, of_gguf):
     assert stopped.finish_reason == "stop"
 
 
+def test_the_card_promises_no_tools(client, of_gguf):
+    assert client.retrieve_model("echo").capabilities["function_calling"] is False
+    assert of_gguf.retrieve_model("echo").capabilities["function_calling"] is True
+
+
 def test_embeddings(client, of_gguf):
     texts = ["the water", "What is in a name?", "the number of the day " * 30]
     ours, theirs = (each.embeddings("mistral-embed", texts).data for each in (client, of_gguf))

@@ -47,6 +47,7 @@ class EchoEngine:
     slots = 2
     chat_template = "<|im_start|>"
     is_embedding_model = False
+    follows_grammars = True
 
     def __init__(self, pause: float = 0.0) -> None:
         self.pause = pause

@@ -5,6 +5,7 @@ import httpx
 import numpy as np
 import pytest
 
+from mistral_client.server.cards import Capabilities
 from mistral_client.server.engine import ContextLengthError, EngineError, Sampling, UnsupportedError
 from mistral_client.server.engines.llama_cpp import LlamaCppEngine
 from mistral_client.server.loading import ModelSpec, find, load
@@ -57,7 +58,7 @@ def test_what_it_cannot(bert):
 
 def test_on_the_wire(bert):
     found = find(ModelSpec(str(bert), aliases=("mistral-embed",)))
-    assert found.is_embedding_model
+    assert found.capabilities == Capabilities(chat=False, tools=False)
     server = LocalServer(lambda: load(ModelSpec(str(bert), threads=1)))
     with httpx.Client(transport=SyncTransport(server), base_url="http://local") as http:
         answer = http.post("/v1/embeddings", json={"model": "bert", "input": "hello world"}).json()

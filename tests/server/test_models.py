@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from mistral_client.server.app import create_app
+from mistral_client.server.cards import Capabilities
 from mistral_client.server.engine import EngineError, MemoryShortError
 from mistral_client.server.engines.needs import Needs
 from mistral_client.server.errors import WireError
@@ -36,7 +37,7 @@ class Shelf:
 
     def found(self, name, size=100, aliases=None):
         needs = Needs(context_length=600, slots=2, weights=size, cache=0, computation=0)
-        return OnShelf(name, f"{name}.", Path(f"{name}.gguf"), needs, None, False, None, aliases, shelf=self)
+        return OnShelf(name, f"{name}.", Path(f"{name}.gguf"), needs, None, Capabilities(), None, aliases, shelf=self)
 
     @property
     def order(self):

@@ -172,6 +172,10 @@ class LlamaCppEngine:
     def chat_template(self) -> str:
         return self._chat_template
 
+    @property
+    def follows_grammars(self) -> bool:
+        return not self._is_embedding_model
+
     def token_id(self, token: str) -> int | None:
         return self._control_ids.get(token)
 

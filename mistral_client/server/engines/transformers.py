@@ -116,6 +116,10 @@ class TransformersEngine:
     def is_embedding_model(self) -> bool:
         return False
 
+    @property
+    def follows_grammars(self) -> bool:
+        return False
+
     def token_id(self, token: str) -> int | None:
         return self._vocabulary.token_id(token)
 
