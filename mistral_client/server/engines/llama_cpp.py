@@ -359,7 +359,15 @@ def _token(entry: Mapping[str, Any], alternatives: int) -> TokenLogprob:
 
 
 def _load(
-    path: Path, context_length: int, slots: int, threads: int, batch: int, key: str, *, exact: bool, own_pooling: bool
+    path: Path,
+    context_length: int,
+    slots: int,
+    threads: int,
+    batch: int,
+    key: str,
+    *,
+    exact: bool = False,
+    own_pooling: bool = False,
 ) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = os.fspath(path)
