@@ -58,7 +58,7 @@ class ChunkDecoder(Generic[AnswerT]):
                 for event in self._events.feed(piece):
                     if event.data == DONE:
                         self.done = True
-                        if self._unfinished or not self._finished:
+                        if not self._all_finished:
                             raise self._interrupted("the event stream is done, but the answer has no finish reason")
                         return
                     yield self._decode(event)
@@ -71,8 +71,12 @@ class ChunkDecoder(Generic[AnswerT]):
         raise self._with_answer(failure)
 
     def end(self) -> None:
-        """Call it when the bytes have ended. Raises `StreamInterrupted` unless `[DONE]` was among them."""
-        if not self.done:
+        """Call it when the bytes have ended. Raises `StreamInterrupted` unless the answer is whole.
+
+        Some servers (`transformers serve` is one) send no `[DONE]`. Theirs is whole when every answer has its finish
+        reason and HTTP itself said where the body ends: the end of a connection alone may be a cut.
+        """
+        if not self.done and not (self._all_finished and _delimited(self._response)):
             raise self._interrupted("the event stream ended before [DONE]")
 
     def broken_by(self, failure: MistralException) -> MistralException:
@@ -81,6 +85,10 @@ class ChunkDecoder(Generic[AnswerT]):
         error = self._interrupted(str(failure.message), StreamTimeout if timed_out else StreamInterrupted)
         error.__cause__ = failure.__cause__
         return error
+
+    @property
+    def _all_finished(self) -> bool:
+        return bool(self._finished) and not self._unfinished
 
     def _interrupted(self, why: str, kind: type[StreamInterrupted] = StreamInterrupted) -> MistralException:
         error = kind(why, self._response.status_code, self._response.headers)
@@ -134,6 +142,11 @@ class ChunkDecoder(Generic[AnswerT]):
 
     def _out_of_order(self, what: str) -> ProtocolError:
         return unexpected(self._response, f"the event stream is out of order: {what}")
+
+
+def _delimited(response: Response) -> bool:
+    """The body has a length or comes in HTTP's own chunks: one that is cut then fails to be read."""
+    return any(name in response.headers for name in ("content-length", "transfer-encoding"))
 
 
 def _number(event: Event, chunk: BaseModel) -> int | None:

@@ -81,6 +81,19 @@ def test_done_without_a_finish_reason_is_an_interruption(early):
         decode(*early, EVENTS[-1])
 
 
+@pytest.mark.parametrize("name", ["content-length", "transfer-encoding"])
+def test_without_done_a_finished_answer_is_whole_where_http_tells_its_end(name):
+    decoder = ChunkDecoder(STREAM, FakeResponse(headers={name: "told"}), LIMIT)
+    list(decoder.feed(b"".join(EVENTS[:-2])))
+    with pytest.raises(StreamInterrupted):
+        decoder.end()
+    list(decoder.feed(b"".join([EVENTS[-2], event({"content": "b"}, index=1)])))
+    with pytest.raises(StreamInterrupted):
+        decoder.end()
+    list(decoder.feed(event({}, "stop", index=1)))
+    decoder.end()
+
+
 def test_every_answer_must_finish():
     two = [event({"content": "a"}), event({"content": "b"}, index=1), event({}, "stop")]
     with pytest.raises(StreamInterrupted, match="no finish reason"):

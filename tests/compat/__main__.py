@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from .driving import CONTRACT, Outcome, drive
+from .driving import CONTRACT, Outcome, drive, standard
 from .environments import CLIENTS, interpreter
 from .server import serving
 
@@ -32,7 +32,14 @@ def main() -> int:
             print(client.name.ljust(WIDTH), *marks, sep="  ", flush=True)
             notes += _notes(client.name, outcome)
             holes += sum("failed" in end for end in outcome.values())
-    print("", *notes, sep="\n")
+        print("", *notes, sep="\n")
+        for client in wanted:
+            if client.standard:
+                ended = standard(client, interpreter(client, FOLDER), url)
+                counts = f"{ended.passed} passed, {len(ended.skipped)} not, {len(ended.failed)} failed"
+                print("", f"{client.name}, standard tests of {client.packages[-1]}: {counts}", sep="\n")
+                print(*(f"n/a {line}" for line in ended.skipped), *(f"✗ {line}" for line in ended.failed), sep="\n")
+                holes += len(ended.failed) + (not ended.passed)
     return 1 if holes or not wanted else 0
 
 

@@ -1,13 +1,17 @@
-"""Runs a client's driver in the client's environment and reads how each line of the contract ended."""
+"""Runs a client's driver in the client's environment and reads how each line of the contract ended; likewise the
+standard tests of its field."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import tempfile
 from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
 
-from .environments import Client
+from .environments import Client, script
 from .server import KEY
 
 CONTRACT = {
@@ -33,18 +37,49 @@ Outcome = dict[str, dict[str, str | bool]]
 
 def drive(client: Client, python: Path, url: str) -> Outcome:
     """Every line of the contract has an entry, also where the driver broke down."""
-    # Nothing of this project, and nothing of the developer's settings, reaches the client.
-    told = {
-        name: os.environ[name]
-        for name in ("HOME", "LANG", "PATH", "SYSTEMROOT", "TEMP", "TMPDIR")
-        if name in os.environ
-    }
-    told |= {"COMPAT_URL": url, "COMPAT_KEY": KEY, "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
+    command = [python, script(client.driver)]
     try:
-        done = subprocess.run([python, client.script], env=told, capture_output=True, text=True, timeout=SECONDS)
+        done = _run(command, url)
     except subprocess.TimeoutExpired:
         return {line: {"failed": f"no end after {SECONDS} s"} for line in CONTRACT}
     lines = [line for line in done.stdout.splitlines() if line.startswith("OUTCOME ")]
     outcome: Outcome = json.loads(lines[-1].removeprefix("OUTCOME ")) if lines else {}
     broken = f"the driver broke down: {done.stderr[-500:]}"
     return {line: outcome.get(line, {"failed": broken}) for line in CONTRACT}
+
+
+class Standard(NamedTuple):
+    """How the standard tests ended: how many passed, and which did not and why. `failed` are those that had to pass."""
+
+    passed: int
+    skipped: list[str]
+    failed: list[str]
+
+
+def standard(client: Client, python: Path, url: str) -> Standard:
+    """Raises `RuntimeError` with pytest's words when it ran no test."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        settings = ["-c", os.devnull, "--rootdir", folder, "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"]
+        done = _run([python, "-m", "pytest", script(client.standard), *settings, "--junit-xml", report], url)
+        if done.returncode not in (0, 1):
+            raise RuntimeError(f"pytest broke down: {(done.stderr or done.stdout)[-500:]}")
+        tests = list(ElementTree.parse(report).iter("testcase"))
+    skipped = [_ended(test, end) for test in tests for end in test.iter("skipped")]
+    failed = [_ended(test, end) for test in tests for kind in ("failure", "error") for end in test.iter(kind)]
+    return Standard(len(tests) - len(skipped) - len(failed), skipped, failed)
+
+
+def _ended(test: ElementTree.Element, end: ElementTree.Element) -> str:
+    return f"{test.get('name')}: {end.get('message', '').splitlines()[0][:200]}"
+
+
+def _run(command: list[Path | str], url: str) -> subprocess.CompletedProcess[str]:
+    """Nothing of this project, and nothing of the developer's settings, reaches the client."""
+    told = {
+        name: os.environ[name]
+        for name in ("HOME", "LANG", "PATH", "SYSTEMROOT", "TEMP", "TMPDIR")
+        if name in os.environ
+    }
+    told |= {"COMPAT_URL": url, "COMPAT_KEY": KEY, "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(command, env=told, capture_output=True, text=True, timeout=SECONDS)

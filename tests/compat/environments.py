@@ -22,10 +22,8 @@ class Client:
     name: str
     packages: tuple[str, ...]
     driver: str
-
-    @property
-    def script(self) -> Path:
-        return DRIVERS / f"{self.driver}.py"
+    standard: str = ""
+    """Tests of its field's own that it must pass: a file for pytest."""
 
 
 CLIENTS = (
@@ -35,7 +33,12 @@ CLIENTS = (
     Client("mistralai 2.10.1", ("mistralai==2.10.1",), "with_mistralai"),
     Client("mistralai 3.7.0", ("mistralai==3.7.0",), "with_mistralai"),
     Client("openai 3.57.0", ("openai==3.57.0",), "with_openai"),
-    Client("langchain-mistralai 1.1.6", ("langchain-mistralai==1.1.6", "langchain-tests==1.1.9"), "with_langchain"),
+    Client(
+        "langchain-mistralai 1.1.6",
+        ("langchain-mistralai==1.1.6", "langchain-tests==1.1.9"),
+        "with_langchain",
+        "standard_langchain",
+    ),
     Client("litellm 1.110.2", ("litellm==1.110.2",), "with_litellm"),
     Client(
         "llama-index-llms-mistralai 0.11.0",
@@ -45,6 +48,11 @@ CLIENTS = (
     Client("pydantic-ai 2.68.0", ("pydantic-ai-slim[mistral]==2.68.0",), "with_pydantic_ai"),
     Client("instructor 1.17.0", ("instructor==1.17.0", "mistralai==1.12.4"), "with_instructor"),
 )
+
+
+def script(driver: str) -> Path:
+    """The file of a driver, or of standard tests."""
+    return DRIVERS / f"{driver}.py"
 
 
 def client(name: str) -> Client:

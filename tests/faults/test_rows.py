@@ -672,6 +672,20 @@ def test_what_does_no_harm_to_a_stream(make_client, raw_server, pieces):
     assert streamed(make_client, raw_server, *pieces) == s.TEXT
 
 
+def test_row_58_a_finished_answer_without_done_is_whole_where_http_tells_its_end(make_client, raw_server):
+    """`transformers serve` sends no `[DONE]`."""
+    finished = s.EVENTS[:-1]
+    server = raw_server(
+        [chunked_head(), *map(chunk, finished), b"0\r\n\r\n"],
+        [b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n", *finished],
+    )
+    client = make_client(KEY, server.url, 0)
+    assert text_of(client.chat_stream(HELLO, "m")) == s.TEXT
+    with pytest.raises(StreamInterrupted, match=r"ended before \[DONE\]") as raised:
+        text_of(client.chat_stream(HELLO, "m"))
+    assert (raised.value.text, raised.value.finish_reason) == (s.TEXT, "stop")
+
+
 def test_row_73_done_is_the_end_even_if_the_server_does_not_close(make_client, raw_server):
     held = Held(*s.EVENTS)
     server = raw_server([held], [ok()])

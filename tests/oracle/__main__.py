@@ -14,11 +14,12 @@ ROOT = Path(__file__).parents[2]
 
 PINNED = (
     "torch==2.13.0",
-    "transformers==5.24.0",
+    "transformers[serving]==5.24.0",
     "tokenizers==0.23.3",
     "safetensors==0.8.0",
     "mistral-common==1.13.1",
     "sentencepiece",
+    "anyio[trio]",
     "hypothesis",
     "pytest",
     "pytest-asyncio",
