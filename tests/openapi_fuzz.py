@@ -1,6 +1,6 @@
 """schemathesis against the server on a real socket: no 5xx and no reply that `/openapi.json` does not describe.
 
-python -m tests.openapi_fuzz PATH/TO/schemathesis [CALLS]
+python -m tests.openapi_fuzz [CALLS]
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import uvicorn
 
 from mistral_client.server.app import create_app
 from mistral_client.server.loading import Loaded
 from mistral_client.server.models import Models
+from tests.compat.environments import environment
 from tests.server.test_app import EchoEngine
 
+SCHEMATHESIS = "schemathesis==4.32.5"
+FOLDER = Path(__file__).parents[1] / ".compat"
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
     "response_headers_conformance"
@@ -42,7 +46,8 @@ class Counted:
         await self.app(scope, receive, seen)
 
 
-def main(program: str, calls: int) -> int:
+def main(calls: int) -> int:
+    program = environment(FOLDER / "schemathesis", (SCHEMATHESIS,)).with_name("schemathesis")
     app = Counted(create_app(models=Models([Loaded("echo", "Repeats.", EchoEngine())])))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
@@ -58,8 +63,8 @@ def main(program: str, calls: int) -> int:
             status = 0
             while app.calls < calls and not status:
                 done += 1
-                seed = ["--seed", str(done), "--max-examples", str(max(100, calls // 6))]
-                status = subprocess.run([program, "run", url, *options, *seed], check=False).returncode
+                seed = ["--seed", str(done), "--max-examples", str(max(100, calls // 5))]
+                status = subprocess.run([program, "run", url, *options, *seed], cwd=FOLDER).returncode
         finally:
             server.should_exit = True
             thread.join()
@@ -68,4 +73,4 @@ def main(program: str, calls: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 10_000))
+    sys.exit(main(int(sys.argv[1]) if sys.argv[1:] else 10_000))

@@ -10,6 +10,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from ..models.chat_completion import ChatCompletionStreamResponse
+
 _TEXT: dict[str, Any] = {"type": "string"}
 _MAYBE_TEXT: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "null"}]}
 
@@ -65,11 +67,22 @@ _WITH_A_BODY = {
     415: ("The body is not plain JSON.", ("Error", "Detail")),
     422: ("Fields are wrong or unknown.", ("Issues",)),
 }
+_REF = "#/components/schemas/{model}"
+_EVENTS: list[dict[str, Any]] = [
+    {"$ref": _REF.format(model=ChatCompletionStreamResponse.__name__)},
+    {"$ref": _REF.format(model="Error")},
+    {"const": "[DONE]"},
+]
 _STREAMS = {
     "text/event-stream": {
         "schema": {
             "type": "string",
-            "description": "Events of one `data:` line each, a chunk of the answer as JSON; the last is `[DONE]`.",
+            "description": (
+                "Events of one `data:` line each: the chunks of the answer as JSON, then `[DONE]`. If the model fails "
+                "under way, an event of the type `error` ends the stream."
+            ),
+            "contentMediaType": "text/event-stream",
+            "contentSchema": {"type": "array", "items": {"anyOf": _EVENTS}},
         }
     }
 }
@@ -91,7 +104,14 @@ def described(app: FastAPI) -> Callable[[], dict[str, Any]]:
             made = get_openapi(
                 title=app.title, version=app.version, description=app.description, routes=list(app.routes)
             )
-            made.setdefault("components", {}).setdefault("schemas", {}).update(SCHEMAS)
+            chunk = ChatCompletionStreamResponse.model_json_schema(ref_template=_REF, mode="serialization")
+            components = made.setdefault("components", {})
+            components["schemas"] = {
+                **chunk.pop("$defs"),
+                ChatCompletionStreamResponse.__name__: chunk,
+                **components.get("schemas", {}),
+                **SCHEMAS,
+            }
             for _, _, operation in _operations(made):
                 _complete(operation)
             app.openapi_schema = made
@@ -139,7 +159,7 @@ def _complete(operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     body = "requestBody" in operation
     for status, (description, names) in sorted({**_ALWAYS, **(_WITH_A_BODY if body else {})}.items()):
-        refs = [{"$ref": f"#/components/schemas/{name}"} for name in names]
+        refs = [{"$ref": _REF.format(model=name)} for name in names]
         content = {"application/json": {"schema": refs[0] if len(refs) == 1 else {"anyOf": refs}}}
         responses[str(status)] = {"description": description, "content": content}
     if not body:
@@ -155,6 +175,7 @@ def _types(content: dict[str, Any]) -> str:
     shown = []
     for media_type, described_as in content.items():
         schema = described_as.get("schema", {})
+        schema = schema.get("contentSchema", {}).get("items", schema)
         refs = [one["$ref"].rpartition("/")[2] for one in schema.get("anyOf", [schema]) if "$ref" in one]
         links = " or ".join(f"<a href='#{name}'>{name}</a>" for name in refs)
         shown.append(f"<code>{media_type}</code> {links}")

@@ -91,6 +91,19 @@ def test_every_reply_is_in_the_schema(http, schema, method, path, body, status):
         assert not fits({"surprise": 1}, form, schema["components"]["schemas"])
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/fim/completions"])
+def test_every_event_of_a_stream_is_in_the_schema(http, schema, path):
+    asks = {"prompt": "1 2"} if "fim" in path else {"messages": [{"role": "user", "content": "1 2"}]}
+    reply = http.post(path, json={"model": "mistral-tiny", "stream": True, **asks})
+    described = schema["paths"][path]["post"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
+    form, types = described["contentSchema"]["items"], schema["components"]["schemas"]
+    *chunks, done = [line.removeprefix("data: ") for line in reply.text.splitlines() if line]
+    assert len(chunks) > 2
+    assert all(fits(json.loads(chunk), form, types) for chunk in chunks)
+    assert fits(done, form, types)
+    assert not fits({"surprise": 1}, form, types)
+
+
 def test_no_route_is_left_out(schema):
     operations = {(path, method) for path, methods in schema["paths"].items() for method in methods}
     assert operations >= {

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .checkpoint_json import read_bytes, read_object
 from .errors import WeightsError
 from .file_kind import START, what_it_is
 from .safetensors_header import ITEM_BYTES, StoredTensor, read_safetensors_header
-from .strict_json import read_bytes, read_object
 
 _ADVICE = "download the model as safetensors, in the layout of Transformers"
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .checkpoint_json import parse_object
 from .errors import WeightsError
 from .file_kind import START, what_it_is
-from .strict_json import parse_object
 
 _MAX_HEADER_BYTES = 16 * 2**20
 """A description takes about 120 bytes; the largest models have some 100,000 tensors, in many files."""
