@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import struct
 import threading
@@ -15,6 +16,10 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from mistral_client import MistralAsyncClient, MistralClient
+
+# A shell has its background jobs ignore Ctrl-C, and their children inherit that; the tests of Ctrl-C are about programs
+# that were started as usual.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SOAK = bool(os.environ.get("MISTRAL_SOAK"))
 """Long loops run whole, and times are held to the promise: `make soak`."""
