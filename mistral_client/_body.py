@@ -18,6 +18,7 @@ from anyio.lowlevel import EventLoopToken
 from ._config import Limits
 from ._content_coding import decoder
 from ._exchange import Received
+from ._network import Stream, TimeLeft
 from ._transport import FAILURES
 from .exceptions import ProtocolError
 
@@ -113,12 +114,17 @@ class _Body:
 
 @contextmanager
 def hangup(response: httpx.Response) -> Iterator[None]:
-    """Bounds the reading of a synchronous response to `LINGER` seconds, by shutting its socket down after that.
+    """Bounds the reading of a synchronous response to `LINGER` seconds.
 
     A transport of the user's own fixes the read timeout of a body when its reading begins, so a server that never ends
-    it can be left in no other way.
+    it can be left in no other way than by shutting its socket down.
     """
     stream = response.extensions.get("network_stream")
+    left = response.request.extensions["timeout"]["read"]
+    if isinstance(stream, Stream) and isinstance(left, TimeLeft):
+        left.cut(LINGER)
+        yield
+        return
     connection = stream.get_extra_info("socket") if stream is not None else None
     if connection is None:
         yield

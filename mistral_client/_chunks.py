@@ -111,22 +111,23 @@ class ChunkDecoder(Generic[AnswerT]):
     def _note(self, chunk: Any) -> None:
         """Keep what an interruption must not lose."""
         for choice in chunk.choices:
-            delta, index = choice.delta, choice.index
-            says = bool(delta.content or delta.tool_calls or choice.finish_reason is not None)
-            self.begun = self.begun or says
+            index, content, reason = choice.index, choice.delta.content, choice.finish_reason
+            says = content or reason is not None or choice.delta.tool_calls
+            if says:
+                self.begun = True
             if index in self._finished:
                 if says:
                     raise self._out_of_order(f"choice {index} goes on after its finish reason")
                 continue
-            if index == 0 and isinstance(delta.content, str):
-                self._text.append(delta.content)
-            if choice.finish_reason is None:
+            if index == 0 and isinstance(content, str):
+                self._text.append(content)
+            if reason is None:
                 self._unfinished.add(index)
             else:
                 self._unfinished.discard(index)
                 self._finished.add(index)
                 if index == 0 or self._finish_reason is None:
-                    self._finish_reason = str(choice.finish_reason)
+                    self._finish_reason = str(reason)
         if chunk.usage is not None:
             self._usage = chunk.usage.model_dump()
 

@@ -20,6 +20,8 @@ import anyio
 import httpcore
 from httpcore import SOCKET_OPTION
 
+from ._http_chunks import ChunkJoiner
+
 GIVEN_UP = (httpcore.ReadError, httpcore.RemoteProtocolError)
 """How a connection breaks that the other end had closed before the request came."""
 
@@ -57,6 +59,10 @@ class TimeLeft(float):
     def restart(self) -> None:
         """There was a sign of life: it begins anew."""
         self._began = None
+
+    def cut(self, seconds: float) -> None:
+        """Not more than so many seconds from now."""
+        self._until = min(self._until, time.monotonic() + seconds)
 
 
 class Attempt:
@@ -116,29 +122,41 @@ class Attempt:
 class Stream(httpcore.NetworkStream):
     """A connection whose waits take what their attempt has left.
 
+    A request leaves in one piece: httpcore writes its head, its body and, at its end, nothing; each would be a system
+    call and a packet.
+
     first: the attempt that it was made for.
     """
 
     def __init__(self, stream: httpcore.NetworkStream, first: Attempt) -> None:
         self._stream = stream
         self._first = first
+        self._unsent = b""
+        self._joiner = ChunkJoiner()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if timeout is None:
             with self._handshake():
                 return self._stream.read(max_bytes, self._first.connect())
         attempt = Attempt.of(timeout)
-        data = self._stream.read(max_bytes, attempt.read())
-        attempt.heard = attempt.heard or data[:_SHOWN]
+        while data := self._stream.read(max_bytes, attempt.read()):
+            attempt.heard = attempt.heard or data[:_SHOWN]
+            if data := self._joiner.feed(data):
+                break
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if timeout is None:
             with self._handshake():
                 return self._stream.write(buffer, self._first.connect())
+        if buffer:
+            self._unsent += buffer
+            return None
+        unsent, self._unsent = self._unsent, b""
+        self._joiner = ChunkJoiner()
         # In pieces, or a peer that takes a byte now and then would start the socket's own clock again and again.
-        for start in range(0, len(buffer), _PIECE):
-            self._stream.write(buffer[start : start + _PIECE], Attempt.of(timeout).write())
+        for start in range(0, len(unsent), _PIECE):
+            self._stream.write(unsent[start : start + _PIECE], Attempt.of(timeout).write())
         return None
 
     @contextmanager
@@ -169,21 +187,30 @@ class AsyncStream(httpcore.AsyncNetworkStream):
     def __init__(self, stream: httpcore.AsyncNetworkStream, first: Attempt) -> None:
         self._stream = stream
         self._first = first
+        self._unsent = b""
+        self._joiner = ChunkJoiner()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if timeout is None:
             async with self._handshake():
                 return await self._stream.read(max_bytes, self._first.connect())
         attempt = Attempt.of(timeout)
-        data = await self._stream.read(max_bytes, attempt.read())
-        attempt.heard = attempt.heard or data[:_SHOWN]
+        while data := await self._stream.read(max_bytes, attempt.read()):
+            attempt.heard = attempt.heard or data[:_SHOWN]
+            if data := self._joiner.feed(data):
+                break
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if timeout is None:
             async with self._handshake():
                 return await self._stream.write(buffer, self._first.connect())
-        return await self._stream.write(buffer, Attempt.of(timeout).write())
+        if buffer:
+            self._unsent += buffer
+            return None
+        unsent, self._unsent = self._unsent, b""
+        self._joiner = ChunkJoiner()
+        return await self._stream.write(unsent, Attempt.of(timeout).write())
 
     @asynccontextmanager
     async def _handshake(self) -> AsyncIterator[None]:

@@ -9,17 +9,17 @@ further down. Each byte is looked at once: pieces of an unfinished line wait in 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _BOM = b"\xef\xbb\xbf"
+_DATA = b"data: "
 
 
 class EventTooLong(ValueError):
     """A line or an event is longer than the decoder's limit; a peer that never ends a line must not fill the memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One dispatched event. `data` is text whose bytes were decoded as UTF-8, broken sequences as U+FFFD.
 
     id: given with this very event; None where the last one still holds.
@@ -54,6 +54,27 @@ class EventDecoder:
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """The events that these bytes complete. Iterate it to its end before the next call."""
+        if b"\r" in data or self._after_cr:
+            yield from self._feed(data)
+            return
+        if not self._is_between_events():
+            begun = data.find(b"\n\n") + 2
+            yield from self._feed(data[:begun] if begun > 1 else data)
+            data = data[begun:] if begun > 1 else b""
+        # Most events are one line of data, and most lines end so: those need no look at each line.
+        *whole, rest = data.split(b"\n\n")
+        for lines in whole:
+            if lines.startswith(_DATA) and b"\n" not in lines and (self._limit is None or len(lines) <= self._limit):
+                yield Event(lines[len(_DATA) :].decode("utf-8", "replace"))
+            else:
+                yield from self._feed(lines + b"\n\n")
+        yield from self._feed(rest)
+
+    def _is_between_events(self) -> bool:
+        return not (self._at_start or self._held or self._line or self._data or self._type or self._id is not None)
+
+    def _feed(self, data: bytes) -> Iterator[Event]:
+        """The same, line by line, whatever the lines are and however they end."""
         for line in self._lines(data):
             if not line:
                 event = self._dispatch()

@@ -18,7 +18,7 @@ from anyio.lowlevel import current_token
 
 from . import _calls
 from ._body import araw, areceived, close_soon, run_out
-from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages
+from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, Request
 from ._chunks import ChunkDecoder
 from ._config import Config, Limits, resolve, secret
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
@@ -69,8 +69,8 @@ class MistralAsyncClient:
         self._timeout = checked(timeout)
         self._transport = transport
         self._max_connections = max_concurrent_requests
-        # Connections belong to an event loop and end with it, so each loop has a client of its own.
-        self._clients: WeakKeyDictionary[Any, httpx.AsyncClient] = WeakKeyDictionary()
+        # Connections belong to an event loop and end with it, so each loop has a pool of its own; None when closed.
+        self._transports: WeakKeyDictionary[Any, httpx.AsyncBaseTransport | None] = WeakKeyDictionary()
 
     async def list_models(self, **options: Unpack[CallOptions]) -> ModelList:
         """The models that the server offers."""
@@ -135,9 +135,11 @@ class MistralAsyncClient:
 
     async def close(self) -> None:
         """Close the connections of this event loop. The client cannot be used in it afterwards."""
-        http = self._clients.get(current_token().native_token)
-        if http is not None:
-            await http.aclose()
+        loop = current_token().native_token
+        transport = self._transports.get(loop)
+        self._transports[loop] = None
+        if transport is not None:
+            await transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -154,15 +156,27 @@ class MistralAsyncClient:
         config = vars(self).get("_config")  # none yet in a traceback of its construction
         return f"{type(self).__name__}(endpoint={config and config.base_url!r})"
 
-    def _http(self) -> httpx.AsyncClient:
-        """The httpx client of the event loop that runs."""
-        if self._given is not None:
-            return self._given
+    async def _respond(self, call: Call[AnswerT], step: Request) -> httpx.Response:
+        """The response to a request, its body unread."""
+        given = self._given
+        if given is not None:
+            request = build_request(self._config, call, step, given.timeout, given)
+            return await given.send(request, stream=True, follow_redirects=False)
+        request = build_request(self._config, call, step, self._timeout)
+        # Past `httpx.AsyncClient`: its cookies, redirects, hooks and log have no use here, and cost more than the rest.
+        response = await self._own_transport().handle_async_request(request)
+        response.request = request
+        return response
+
+    def _own_transport(self) -> httpx.AsyncBaseTransport:
+        """The connections of the event loop that runs."""
         loop = current_token().native_token
-        if loop not in self._clients:
-            transport = self._transport or AsyncPoolTransport(self._config, self._max_connections)
-            self._clients[loop] = httpx.AsyncClient(transport=transport, timeout=self._timeout, trust_env=False)
-        return self._clients[loop]
+        if loop not in self._transports:
+            self._transports[loop] = self._transport or AsyncPoolTransport(self._config, self._max_connections)
+        transport = self._transports[loop]
+        if transport is None:
+            raise RuntimeError("the client is closed")
+        return transport
 
     async def _answer(self, call: Call[AnswerT]) -> AnswerT:
         answer = await self._send(
@@ -188,9 +202,7 @@ class MistralAsyncClient:
             await anyio.sleep(step.seconds)
             return None
         try:
-            http = self._http()
-            request = build_request(http, self._config, call, step)
-            return await receive(await http.send(request, stream=True, follow_redirects=False))
+            return await receive(await self._respond(call, step))
         except FAILURES as error:
             return failure(error, self._config)
         except MistralException as error:
@@ -222,7 +234,8 @@ class AsyncChatStream(Generic[AnswerT]):
     async def __anext__(self) -> AnswerT:
         if self._closed:
             raise StopAsyncIteration
-        await self._open()
+        if not self._begun:
+            await self._open()
         try:
             chunk = self._ready.popleft() if self._ready else await self._read()
         except BaseException as error:
@@ -277,6 +290,7 @@ class AsyncChatStream(Generic[AnswerT]):
         try:
             self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
             self._chunks: Iterator[AnswerT] = iter(())
+            self._heard = False
             self._ready.clear()
             while not self._decoder.begun and (chunk := await self._read()) is not None:
                 self._ready.append(chunk)
@@ -289,11 +303,14 @@ class AsyncChatStream(Generic[AnswerT]):
         """The next chunk; None when the stream has come to its end."""
         while True:
             for chunk in self._chunks:
-                restart(cast("httpx.Response", self._response).request)
+                self._heard = True
                 return chunk
             if self._decoder.done:
                 await run_out(self._bytes)
                 return None
+            if self._heard:
+                restart(cast("httpx.Response", self._response).request)
+                self._heard = False
             broken = None
             try:
                 data = await anext(self._bytes, None)

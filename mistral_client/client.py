@@ -16,7 +16,7 @@ import httpx
 
 from . import _calls
 from ._body import hangup, raw, received
-from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages
+from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, Request
 from ._chunks import ChunkDecoder
 from ._config import Config, Limits, resolve, secret
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
@@ -75,8 +75,8 @@ class MistralClient:
             transport = local_server().sync_transport(self._config.local_model)
         self._timeout = checked(timeout)
         self._transport = transport
-        # A forked process must not write on its parent's connections, so each process has a client of its own.
-        self._clients: dict[int, httpx.Client] = {}
+        # A forked process must not write on its parent's connections, so each process has a pool of its own.
+        self._transports: dict[int, httpx.BaseTransport] = {}
         self._closed = False
 
     def list_models(self, **options: Unpack[CallOptions]) -> ModelList:
@@ -143,9 +143,9 @@ class MistralClient:
     def close(self) -> None:
         """Close the connections. The client cannot be used afterwards."""
         self._closed = True
-        http = self._clients.get(os.getpid())
-        if http is not None:
-            http.close()
+        transport = self._transports.get(os.getpid())
+        if transport is not None:
+            transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -162,18 +162,30 @@ class MistralClient:
         config = vars(self).get("_config")  # none yet in a traceback of its construction
         return f"{type(self).__name__}(endpoint={config and config.base_url!r})"
 
-    def _http(self) -> httpx.Client:
-        """The httpx client of this process."""
-        if self._given is not None:
-            return self._given
+    def _respond(self, call: Call[AnswerT], step: Request) -> httpx.Response:
+        """The response to a request, its body unread."""
+        given = self._given
+        if given is not None:
+            request = build_request(self._config, call, step, given.timeout, given)
+            return given.send(request, stream=True, follow_redirects=False)
+        request = build_request(self._config, call, step, self._timeout)
+        # Past `httpx.Client`: its cookies, redirects, hooks and log have no use here, and take as long as the rest.
+        response = self._own_transport().handle_request(request)
+        response.request = request
+        return response
+
+    def _own_transport(self) -> httpx.BaseTransport:
+        """The connections of this process."""
         if self._closed:
             raise RuntimeError("the client is closed")
         process = os.getpid()
-        if process not in self._clients:
-            transport = self._transport or PoolTransport(self._config, _MAX_CONNECTIONS)
+        transport = self._transports.get(process)
+        if transport is None:
             # Of two threads the first one's stays.
-            self._clients.setdefault(process, httpx.Client(transport=transport, timeout=self._timeout, trust_env=False))
-        return self._clients[process]
+            transport = self._transports.setdefault(
+                process, self._transport or PoolTransport(self._config, _MAX_CONNECTIONS)
+            )
+        return transport
 
     def _answer(self, call: Call[AnswerT]) -> AnswerT:
         answer = self._send(
@@ -199,10 +211,7 @@ class MistralClient:
             time.sleep(step.seconds)
             return None
         try:
-            http = self._http()
-            return receive(
-                http.send(build_request(http, self._config, call, step), stream=True, follow_redirects=False)
-            )
+            return receive(self._respond(call, step))
         except FAILURES as error:
             return failure(error, self._config)
         except MistralException as error:
@@ -232,7 +241,8 @@ class ChatStream(Generic[AnswerT]):
     def __next__(self) -> AnswerT:
         if self._closed:
             raise StopIteration
-        self._open()
+        if not self._begun:
+            self._open()
         try:
             chunk = self._ready.popleft() if self._ready else self._read()
         except BaseException as error:
@@ -285,6 +295,7 @@ class ChatStream(Generic[AnswerT]):
         try:
             self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
             self._chunks: Iterator[AnswerT] = iter(())
+            self._heard = False
             self._ready.clear()
             while not self._decoder.begun and (chunk := self._read()) is not None:
                 self._ready.append(chunk)
@@ -297,11 +308,14 @@ class ChatStream(Generic[AnswerT]):
         """The next chunk; None when the stream has come to its end."""
         while True:
             for chunk in self._chunks:
-                restart(cast("httpx.Response", self._response).request)
+                self._heard = True
                 return chunk
             if self._decoder.done:
                 self._read_on()
                 return None
+            if self._heard:
+                restart(cast("httpx.Response", self._response).request)
+                self._heard = False
             broken = None
             try:
                 data = next(self._bytes, None)
