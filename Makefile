@@ -9,7 +9,7 @@ demo: .venv/local
 
 test: lint
 	$(BIN)/pytest --cov --cov-report=term:skip-covered
-	$(BIN)/coverage report --fail-under=100 --include='*/_calls.py,*/_chunks.py,*/_content_coding.py,*/_exchange.py,*/_retry.py,*/_sse.py'
+	$(BIN)/coverage report --fail-under=100 --include='*/_calls.py,*/_chunks.py,*/_content_coding.py,*/_exchange.py,*/_http_chunks.py,*/_retry.py,*/_sse.py'
 
 lint: .venv/dev
 	$(BIN)/ruff check
@@ -39,8 +39,10 @@ oracle: .venv/dev
 fullsize: .venv/dev
 	$(BIN)/python -m tests.fullsize
 
-# How fast events are read, and how a full server refuses.
+# What calls cost, beside other clients in environments below .bench; how fast events are read; how a full server refuses.
 bench: .venv/dev
+	$(BIN)/python -m tests.bench.client
+	$(BIN)/python -m tests.bench.footprint
 	$(BIN)/python -m tests.bench.sse
 	$(BIN)/python -m tests.bench.load
 	$(BIN)/python -m tests.bench.load --real
@@ -57,7 +59,7 @@ docs: .venv/dev
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs site
 
 clean:
-	rm -rf .venv .compat .oracle .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
+	rm -rf .venv .bench .compat .oracle .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
 
 # One environment; the stamps say what was installed into it last.
 .venv/local: pyproject.toml

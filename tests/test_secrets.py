@@ -170,11 +170,8 @@ CLIENT_PLACES = {
     "refused copy of the client": refusal_of(copy.copy),
     "refused deepcopy of the client": refusal_of(copy.deepcopy),
     "bound methods": lambda client: repr([client.chat, client.close, partial(client.chat, HELLO)]),
-    "headers of the httpx clients": lambda client: repr(
-        [[dict(inner.headers), inner.headers.raw] for inner in client._clients.values()]
-    ),
-    "vars of the httpx clients": lambda client: repr([vars(inner) for inner in client._clients.values()]),
-    "pickle of the httpx clients": lambda client: pickled([*client._clients.values()]),
+    "vars of the transports": lambda client: repr([vars(inner) for inner in client._transports.values() if inner]),
+    "pickle of the transports": lambda client: pickled([*client._transports.values()]),
 }
 
 STREAM_PLACES = {
@@ -546,7 +543,7 @@ def warned(look):
 WORLD_PLACES = {
     "log of the root": lambda day: day.log,
     "log of mistral_client": log_of("mistral_client", written=True),
-    "log of httpx": log_of("httpx", written=True),
+    "log of httpx": log_of("httpx", written=False),
     "log of httpcore": log_of("httpcore", written=True),
     "log of asyncio": log_of("asyncio", written=False),
     "records of the log with their arguments": lambda day: repr([vars(record) for record in day.records]),

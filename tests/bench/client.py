@@ -94,7 +94,8 @@ class Running:
 def running(contender: Contender, url: str) -> Iterator[Running]:
     """The contender in a process of its own, which ends with the block."""
     script = SCRIPTS / f"{contender.script}.py"
-    told = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "PATH", "TMPDIR")}
+    kept = ["HOME", "LANG", "PATH", "TMPDIR", *(["PYTHONPATH"] if contender.packages is None else [])]
+    told = {name: os.environ[name] for name in kept if name in os.environ}
     process = subprocess.Popen(
         [contender.python(), script, url, *contender.arguments],
         stdin=subprocess.PIPE,
