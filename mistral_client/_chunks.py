@@ -104,7 +104,9 @@ class ChunkDecoder(Generic[AnswerT]):
                 _FAILED, self._response.headers, event.data.encode()
             )
         chunk = decoded(self._chunk, event.data, self._response, _FAILED, "an event that is no chunk")
-        self._check_order(_number(event, chunk))
+        number = _number(event, chunk)
+        if number is not None:
+            self._check_order(number)
         self._note(chunk)
         return chunk
 
@@ -131,10 +133,8 @@ class ChunkDecoder(Generic[AnswerT]):
         if chunk.usage is not None:
             self._usage = chunk.usage.model_dump()
 
-    def _check_order(self, number: int | None) -> None:
+    def _check_order(self, number: int) -> None:
         """Events that are counted must go on counting. Some servers give all of them the same number."""
-        if number is None:
-            return
         last, self._number = self._number, number
         if last is not None and number > last:
             self._counts = True

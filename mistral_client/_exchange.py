@@ -136,7 +136,8 @@ def decoded(kind: type[AnswerT], data: bytes | str, response: Response, status: 
     is wrong.
     """
     try:
-        answer = kind.model_validate_json(data)
+        # What `model_validate_json` calls; of a chunk's time its wrapping takes a tenth.
+        answer: AnswerT = kind.__pydantic_validator__.validate_json(data)
         _check_numbers(data)
     except ValidationError as error:
         wrong = validation_message(error)

@@ -249,11 +249,15 @@ class DeltaMessage(WireModel):
     tool_calls: list[ToolCall] | None = None
 
 
+_ROLES = frozenset(Role)
+_WITH_CONTENT = frozenset({Role.system, Role.tool})  # whose messages must have content
+
+
 def _sendable(message: ChatMessage) -> ChatMessage:
     """An answer may come from any role; a request may not."""
-    if message.role not in set(Role):
+    if message.role not in _ROLES:
         raise ValueError(f"role {message.role!r} is none of {', '.join(Role)}")
-    if message.content is None and message.role in {Role.system, Role.tool}:
+    if message.content is None and message.role in _WITH_CONTENT:
         raise ValueError(f"a {message.role} message must have content")
     return message
 

@@ -56,10 +56,10 @@ CONTENDERS = (
 WORKS = {
     "chat": ("a chat call", 100),
     "long_chat": ("a chat call, 101 messages, an answer of 8,000 characters", 30),
-    "stream": ("a chunk of a stream of 500", 10),
+    "stream": ("a chunk of a stream of 500", 6),
     "long_stream": ("a chunk of a stream of 5,000", 1),
-    "single": ("a chunk, each in an HTTP chunk of its own", 4),
-    "async_stream": ("a chunk of a stream of 500, async", 10),
+    "lumps": ("a chunk of a stream of 500, in HTTP chunks of 16 KiB", 10),
+    "async_stream": ("a chunk of a stream of 500, async", 6),
     "streams_at_once": ("a chunk, 20 streams at once", 1),
     "chats_at_once": ("a chat call, 50 at once", 4),
     "embed_floats": ("64 vectors as JSON", 4),

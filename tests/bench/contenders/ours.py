@@ -34,7 +34,7 @@ w.contend(
     long_chat=w.repeated(lambda: chat(w.LONG, w.LONG_CHAT)),
     stream=w.streamed(lambda: stream(w.STREAM)),
     long_stream=w.streamed(lambda: stream(w.LONG_STREAM)),
-    single=w.streamed(lambda: stream(w.SINGLE)),
+    lumps=w.streamed(lambda: stream(w.LUMPS)),
     async_stream=w.streamed_async(astream),
     streams_at_once=w.at_once(astream, w.STREAMS),
     chats_at_once=w.at_once(achat, w.CALLS),
