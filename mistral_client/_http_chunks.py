@@ -7,9 +7,9 @@ from __future__ import annotations
 import re
 
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
-_HEX = b"0123456789abcdefABCDEF"
-_LONGEST = 8
-"""Digits of a chunk's size that are looked at; h11 judges longer ones."""
+_SIZE = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
+"""Of a chunk, where it is plain; h11 judges longer ones."""
+_BEGUN = re.compile(rb"[0-9a-fA-F]{1,8}\r?")
 
 
 class ChunkJoiner:
@@ -44,23 +44,25 @@ class ChunkJoiner:
         self._unfinished -= begin
         contents = []
         while at < len(data):
-            line = data.find(b"\r\n", at)
-            size = data[at:line] if line >= 0 else data[at:]
-            if line < 0 and len(size) <= _LONGEST + 1:
-                data, self._held = data[:at], data[at:]
+            size = _SIZE.match(data, at)
+            if size is None:
+                if _BEGUN.fullmatch(data, at):
+                    data, self._held = data[:at], data[at:]
+                else:
+                    self._joins = False
                 break
-            if not 0 < len(size) <= _LONGEST or size.translate(None, _HEX):
-                self._joins = False
-                break
-            end = line + 2 + int(size, 16)
-            if end == line + 2 or data[end : end + 2] != b"\r\n"[: max(len(data) - end, 0)]:
-                self._joins = False  # the last chunk, or one that does not end where it should
-                break
-            if end + 2 > len(data):
+            start = size.end()
+            end = start + int(size[1], 16)
+            follows = data[end : end + 2]
+            if end > start and follows == b"\r\n":
+                contents.append(data[start:end])
+                at = end + 2
+            elif end > start and follows in (b"", b"\r"):
                 self._unfinished = end + 2 - len(data)
                 break
-            contents.append(data[line + 2 : end])
-            at = end + 2
+            else:
+                self._joins = False  # the last chunk, or one that does not end where it should
+                break
         if len(contents) < 2:
             return data
         content = b"".join(contents)
