@@ -41,8 +41,7 @@ fullsize: .venv/dev
 
 # What calls cost, beside other clients in environments below .bench; how fast events are read; how a full server refuses.
 bench: .venv/dev
-	$(BIN)/python -m tests.bench.client
-	$(BIN)/python -m tests.bench.footprint
+	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.sse
 	$(BIN)/python -m tests.bench.load
 	$(BIN)/python -m tests.bench.load --real
