@@ -24,7 +24,7 @@ def main() -> int:
     print(f"load average {os.getloadavg()[0]:.2f}")
     costs = client.measure(list(WORKS))
     imports = footprint.measure(footprint.IMPORTS)
-    kept = footprint.measure(footprint.KEPT, 3)
+    kept = footprint.measure(footprint.KEPT, 1)
     print(*footprint.shown(imports), *footprint.shown(kept), sep="\n")
     wanted = [*goals.of_calls(costs), *goals.of_footprints(imports, kept)]
     print(*wanted, sep="\n")

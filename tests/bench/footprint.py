@@ -97,7 +97,7 @@ def shown(found: Mapping[str, Footprint]) -> Iterator[str]:
 
 
 def main() -> None:
-    print("import", *shown(measure(IMPORTS)), "keep", *shown(measure(KEPT, 3)), sep="\n", flush=True)
+    print("import", *shown(measure(IMPORTS)), "keep", *shown(measure(KEPT, 1)), sep="\n", flush=True)
 
 
 if __name__ == "__main__":
