@@ -12,6 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -28,24 +29,28 @@ OURS = "mistral_client"
 ROUNDS = 9
 
 
+def _dependencies() -> tuple[str, ...]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return tuple(project["dependencies"])
+
+
 @dataclass(frozen=True)
 class Contender:
-    """packages: None for the environment that runs this. arguments: of the script, after the server's address."""
+    """arguments: of the script, after the server's address."""
 
     name: str
-    packages: tuple[str, ...] | None
+    packages: tuple[str, ...]
     script: str
     arguments: tuple[str, ...] = ()
 
     def python(self) -> Path:
-        if self.packages is None:
-            return Path(sys.executable)
         return environment(FOLDER / self.name.replace(" ", "-"), self.packages)
 
 
 CONTENDERS = (
     Contender(RAW, ("httpx==0.28.1",), "raw_httpx"),
-    Contender(OURS, None, "ours"),
+    # Its run-time dependencies and no more: httpcore imports trio where it is installed.
+    Contender(OURS, _dependencies(), "ours"),
     Contender("raw aiohttp", ("aiohttp==3.14.5",), "raw_aiohttp"),
     Contender("mistralai 0.4.2", ("mistralai==0.4.2",), "with_mistralai_0"),
     Contender("mistralai 3.7.0", ("mistralai==3.7.0",), "with_mistralai"),
@@ -94,8 +99,8 @@ class Running:
 def running(contender: Contender, url: str) -> Iterator[Running]:
     """The contender in a process of its own, which ends with the block."""
     script = SCRIPTS / f"{contender.script}.py"
-    kept = ["HOME", "LANG", "PATH", "TMPDIR", *(["PYTHONPATH"] if contender.packages is None else [])]
-    told = {name: os.environ[name] for name in kept if name in os.environ}
+    told = {name: os.environ[name] for name in ("HOME", "LANG", "PATH", "TMPDIR") if name in os.environ}
+    told["PYTHONPATH"] = str(ROOT)
     process = subprocess.Popen(
         [contender.python(), script, url, *contender.arguments],
         stdin=subprocess.PIPE,

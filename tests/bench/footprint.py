@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from .client import CONTENDERS, OURS
+from .client import CONTENDERS, OURS, ROOT
 
 ROUNDS = 11
 URL = "https://api.mistral.ai"
@@ -60,7 +60,8 @@ class Footprint(NamedTuple):
 def run(program: Program) -> Footprint:
     """Once, in a process of its own."""
     contender = next(each for each in CONTENDERS if each.name == program.contender)
-    told = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "PATH", "PYTHONPATH")}
+    told = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
+    told["PYTHONPATH"] = str(ROOT)
     line = f"{program.line}\nprint(open('/proc/self/statm').read().split()[1])"
     process = subprocess.Popen([contender.python(), "-c", line], stdout=subprocess.PIPE, text=True, env=told)
     assert process.stdout is not None
