@@ -214,7 +214,7 @@ class AsyncChatStream(Generic[AnswerT]):
 
     Iterate it, or use it in an `async with` block, which closes it also when it is left half-way.
 
-    Raises `StreamInterrupted`, with the text received so far, when the stream breaks off before `[DONE]`.
+    Raises `StreamInterrupted`, with the text received so far, when the stream breaks off before it is whole.
     """
 
     def __init__(

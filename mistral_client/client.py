@@ -223,7 +223,7 @@ class ChatStream(Generic[AnswerT]):
 
     Iterate it, or use it in a `with` block, which closes it also when it is left half-way.
 
-    Raises `StreamInterrupted`, with the text received so far, when the stream breaks off before `[DONE]`.
+    Raises `StreamInterrupted`, with the text received so far, when the stream breaks off before it is whole.
     """
 
     def __init__(self, call: Call[AnswerT], send: Callable[[_Receive, Effort], object], config: Config) -> None:

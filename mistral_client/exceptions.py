@@ -195,7 +195,7 @@ class RequestTimeout(MistralConnectionException, TimeoutError):
 
 
 class StreamInterrupted(MistralConnectionException):
-    """An event stream ended before its finish reason and `[DONE]`. `text` is what it had said until then.
+    """An event stream ended before it was whole, by its finish reasons and `[DONE]`. `text` is what it had said.
 
     Before the answer began it is retryable.
     """
