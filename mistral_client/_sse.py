@@ -58,9 +58,8 @@ class EventDecoder:
             yield from self._feed(data)
             return
         if not self._is_between_events():
-            begun = data.find(b"\n\n") + 2
-            yield from self._feed(data[:begun] if begun > 1 else data)
-            data = data[begun:] if begun > 1 else b""
+            begun, end, data = data.partition(b"\n\n")
+            yield from self._feed(begun + end)
         # Most events are one line of data, and most lines end so: those need no look at each line.
         *whole, rest = data.split(b"\n\n")
         for lines in whole:

@@ -95,7 +95,7 @@ def build_request(
 
 @lru_cache(64)
 def _url(text: str) -> httpx.URL:
-    """Parsed once: that takes as long as half a call's other work."""
+    """Parsed once: a client asks the same few addresses again and again."""
     return httpx.URL(text)
 
 
