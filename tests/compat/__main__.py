@@ -35,7 +35,12 @@ def main() -> int:
         print("", *notes, sep="\n")
         for client in wanted:
             if client.standard:
-                ended = standard(client, interpreter(client, FOLDER), url)
+                try:
+                    ended = standard(client, interpreter(client, FOLDER), url)
+                except RuntimeError as error:
+                    print("", f"✗ {client.name}, standard tests: {error}", sep="\n")
+                    holes += 1
+                    continue
                 counts = f"{ended.passed} passed, {len(ended.skipped)} not, {len(ended.failed)} failed"
                 print("", f"{client.name}, standard tests of {client.packages[-1]}: {counts}", sep="\n")
                 print(*(f"n/a {line}" for line in ended.skipped), *(f"✗ {line}" for line in ended.failed), sep="\n")

@@ -57,11 +57,15 @@ class Standard(NamedTuple):
 
 
 def standard(client: Client, python: Path, url: str) -> Standard:
-    """Raises `RuntimeError` with pytest's words when it ran no test."""
+    """Raises `RuntimeError` with pytest's words when it ran no test or did not end."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         settings = ["-c", os.devnull, "--rootdir", folder, "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"]
-        done = _run([python, "-m", "pytest", script(client.standard), *settings, "--junit-xml", report], url)
+        command = [python, "-m", "pytest", script(client.standard), *settings, "--junit-xml", report]
+        try:
+            done = _run(command, url)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"no end after {SECONDS} s") from None
         if done.returncode not in (0, 1):
             raise RuntimeError(f"pytest broke down: {(done.stderr or done.stdout)[-500:]}")
         tests = list(ElementTree.parse(report).iter("testcase"))
