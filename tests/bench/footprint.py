@@ -44,7 +44,6 @@ IMPORTS = {
 }
 KEPT = {
     "raw httpx and pydantic, one client": Program(OURS, _RAW + _ONE),
-    "mistral_client, one": Program(OURS, _OURS + _ONE),
     "raw httpx and pydantic, 1,000 clients": Program(OURS, _RAW + _MANY),
     "mistral_client, 1,000": Program(OURS, _OURS + _MANY),
 }

@@ -31,8 +31,4 @@ async def astream():
     return count
 
 
-w.contend(
-    async_stream=w.streamed_async(astream),
-    streams_at_once=w.at_once(astream, w.STREAMS),
-    chats_at_once=w.at_once(achat, w.CALLS),
-)
+w.contend(achat=achat, astream=astream)

@@ -5,13 +5,12 @@ import json
 import httpx
 import work as w
 
-client = httpx.Client()
 HEADERS = {"Authorization": f"Bearer {w.KEY}"}
-client.headers.update(HEADERS)
+client = httpx.Client(headers=HEADERS)
 CHAT = f"{w.URL}/v1/chat/completions"
 
 
-def chat(messages=w.MESSAGES, model=w.CHAT):
+def chat(messages, model):
     return client.post(CHAT, json={"model": model, "messages": messages}).json()["choices"][0]["message"]["content"]
 
 
@@ -37,9 +36,9 @@ async def achat():
     return bool(answer.json()["choices"][0]["message"]["content"])
 
 
-async def astream(model=w.STREAM):
+async def astream():
     count = 0
-    body = {"model": model, "messages": w.MESSAGES, "stream": True}
+    body = {"model": w.STREAM, "messages": w.MESSAGES, "stream": True}
     async with there.stream("POST", CHAT, json=body) as response:
         async for line in response.aiter_lines():
             if line.startswith("data: ") and line != "data: [DONE]":
@@ -47,15 +46,4 @@ async def astream(model=w.STREAM):
     return count
 
 
-w.contend(
-    chat=w.repeated(chat),
-    long_chat=w.repeated(lambda: chat(w.LONG, w.LONG_CHAT)),
-    stream=w.streamed(lambda: stream(w.STREAM)),
-    long_stream=w.streamed(lambda: stream(w.LONG_STREAM)),
-    lumps=w.streamed(lambda: stream(w.LUMPS)),
-    async_stream=w.streamed_async(astream),
-    streams_at_once=w.at_once(astream, w.STREAMS),
-    chats_at_once=w.at_once(achat, w.CALLS),
-    embed_floats=w.repeated(lambda: embed("float")),
-    embed_base64=w.repeated(lambda: embed("base64")),
-)
+w.contend(chat, stream, achat, astream, embed)

@@ -8,7 +8,7 @@ client = MistralClient(api_key=w.KEY, endpoint=w.URL)
 there = MistralAsyncClient(api_key=w.KEY, endpoint=w.URL, max_concurrent_requests=100)
 
 
-def chat(messages=w.MESSAGES, model=w.CHAT):
+def chat(messages, model):
     return client.chat(model=model, messages=messages).choices[0].message.content
 
 
@@ -22,19 +22,13 @@ async def achat():
     return bool(answer.choices[0].message.content)
 
 
-async def astream(model=w.STREAM):
-    chunks = there.chat_stream(model=model, messages=w.MESSAGES)
+async def astream():
+    chunks = there.chat_stream(model=w.STREAM, messages=w.MESSAGES)
     return sum([chunk.choices[0].delta.content is not None async for chunk in chunks])
 
 
-w.contend(
-    chat=w.repeated(chat),
-    long_chat=w.repeated(lambda: chat(w.LONG, w.LONG_CHAT)),
-    stream=w.streamed(lambda: stream(w.STREAM)),
-    long_stream=w.streamed(lambda: stream(w.LONG_STREAM)),
-    lumps=w.streamed(lambda: stream(w.LUMPS)),
-    async_stream=w.streamed_async(astream),
-    streams_at_once=w.at_once(astream, w.STREAMS),
-    chats_at_once=w.at_once(achat, w.CALLS),
-    embed_floats=w.repeated(lambda: len(client.embeddings(model=w.EMBED, input=w.TEXTS).data)),
-)
+def embed(_encoding):
+    return len(client.embeddings(model=w.EMBED, input=w.TEXTS).data)
+
+
+w.contend(chat, stream, achat, astream, embed, encodings=["float"])

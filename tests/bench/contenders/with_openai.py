@@ -13,7 +13,7 @@ client = getattr(kinds, name)(**settings)
 there = getattr(kinds, f"Async{name}")(**settings)
 
 
-def chat(messages=w.MESSAGES, model=w.CHAT):
+def chat(messages, model):
     return client.chat.completions.create(model=model, messages=messages).choices[0].message.content
 
 
@@ -27,8 +27,8 @@ async def achat():
     return bool(answer.choices[0].message.content)
 
 
-async def astream(model=w.STREAM):
-    chunks = await there.chat.completions.create(model=model, messages=w.MESSAGES, stream=True)
+async def astream():
+    chunks = await there.chat.completions.create(model=w.STREAM, messages=w.MESSAGES, stream=True)
     return sum([chunk.choices[0].delta.content is not None async for chunk in chunks])
 
 
@@ -36,15 +36,4 @@ def embed(encoding):
     return len(client.embeddings.create(model=w.EMBED, input=w.TEXTS, encoding_format=encoding).data)
 
 
-w.contend(
-    chat=w.repeated(chat),
-    long_chat=w.repeated(lambda: chat(w.LONG, w.LONG_CHAT)),
-    stream=w.streamed(lambda: stream(w.STREAM)),
-    long_stream=w.streamed(lambda: stream(w.LONG_STREAM)),
-    lumps=w.streamed(lambda: stream(w.LUMPS)),
-    async_stream=w.streamed_async(astream),
-    streams_at_once=w.at_once(astream, w.STREAMS),
-    chats_at_once=w.at_once(achat, w.CALLS),
-    **({"embed_floats": w.repeated(lambda: embed("float"))} if package == "openai" else {}),
-    **({"embed_base64": w.repeated(lambda: embed("base64"))} if package == "openai" else {}),
-)
+w.contend(chat, stream, achat, astream, embed if package == "openai" else None)

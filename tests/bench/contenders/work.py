@@ -1,7 +1,7 @@
 """What each contender does, over and over, and what it costs: runs in the contender's environment, with nothing else.
 
-A contender gives a function for each work that it has: told how often, it does the work and says how many units that
-were. Standard input has a line `WORK COUNT` for each measurement; the answer is a line of JSON: the CPU seconds of this
+A contender gives `contend` the calls that it has. A work is a function: told how often, it does the work and says how
+many units that were. Standard input has a line `WORK COUNT` for each measurement; the answer is a line of JSON: the CPU seconds of this
 process, and the units.
 """
 
@@ -10,6 +10,7 @@ import inspect
 import json
 import sys
 import time
+from functools import partial
 
 URL = sys.argv[1]
 KEY = "a-key-of-32-characters-0123456789"
@@ -28,7 +29,32 @@ STREAMS = 20
 CALLS = 50
 
 
-def contend(**works):
+def contend(chat=None, stream=None, achat=None, astream=None, embed=None, encodings=("float", "base64")):
+    """The works of a contender, out of the calls that it has.
+
+    chat: takes messages and model. stream: takes a model, reads a whole stream and says how many chunks it had. achat,
+    astream: asynchronously, with the messages and models of every day. embed: takes one of the encodings.
+    """
+    works = {}
+    if chat:
+        works["chat"] = repeated(lambda: chat(MESSAGES, CHAT))
+        works["long_chat"] = repeated(lambda: chat(LONG, LONG_CHAT))
+    if stream:
+        for name, model in {"stream": STREAM, "long_stream": LONG_STREAM, "lumps": LUMPS}.items():
+            works[name] = streamed(partial(stream, model))
+    if astream:
+        works["async_stream"] = at_once(astream, 1)
+        works["streams_at_once"] = at_once(astream, STREAMS)
+    if achat:
+        works["chats_at_once"] = at_once(achat, CALLS)
+    if embed:
+        names = {"float": "embed_floats", "base64": "embed_base64"}
+        works |= {names[encoding]: repeated(partial(embed, encoding)) for encoding in encodings}
+    measured(works)
+
+
+def measured(works):
+    """Answers the lines of standard input, to its end."""
     loop = asyncio.new_event_loop()
 
     def run(work, count):
@@ -55,7 +81,7 @@ def repeated(call):
 
 
 def streamed(read):
-    """A work whose unit is a chunk: `read` reads a whole stream and says how many it had."""
+    """A work whose unit is a chunk."""
 
     def work(count):
         return sum(read() for _ in range(count))
@@ -63,27 +89,11 @@ def streamed(read):
     return work
 
 
-def repeated_async(call):
-    async def work(count):
-        for _ in range(count):
-            await call()
-        return count
-
-    return work
-
-
-def streamed_async(read):
-    async def work(count):
-        return sum([await read() for _ in range(count)])
-
-    return work
-
-
 def at_once(call, width):
-    """As `width` tasks at the same time, each `count` times; the unit is what `call` returns, or a call."""
+    """As `width` tasks at the same time, each `count` times; the call says how many units it was."""
 
     async def one(count):
-        return sum([await call() or 1 for _ in range(count)])
+        return sum([await call() for _ in range(count)])
 
     async def work(count):
         return sum(await asyncio.gather(*(one(count) for _ in range(width))))
