@@ -28,7 +28,7 @@ GRACE = 3
 _BACKLOG = 2048
 """Connections that the system holds until they are accepted."""
 
-_ACCEPTED_AT_ONCE = 128
+_ACCEPTED_AT_ONCE = 32
 """asyncio takes the same number for both. Of a thousand that come together it would accept all before it does anything
 else."""
 

@@ -83,19 +83,21 @@ class Admission:
         """How many are in the queue, or prepared for it."""
         return sum(len(client.waiting) for client in self._clients.values())
 
-    def check(self, key: str = "") -> None:
-        """Raises what `enter` would raise now."""
+    def refusal(self, key: str = "") -> WireError | None:
+        """What `enter` would raise now."""
         if self._closed:
-            raise errors.closing()
+            return errors.closing()
         if self._is_full() and self._yielding(key) is None:
-            raise self._full()
+            return self._full()
+        return None
 
     def enter(self, key: str = "") -> Place:
         """A place for a request, to be used for `slot` or given back with `leave`.
 
         Raises the API's error 3505 where all are taken, 1100 where the server ends.
         """
-        self.check(key)
+        if (refusal := self.refusal(key)) is not None:
+            raise refusal
         if self._is_full() and (other := self._yielding(key)) is not None:
             _refuse(other.waiting.pop(), self._full())
         place = Place(key)

@@ -194,7 +194,7 @@ class Watch:
 _WATCH = f"""
 import json, select, socket, sys, time
 host, port, kept = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-times, connection = [], None
+times, connection = [], socket.create_connection((host, port), timeout=30) if kept else None
 print("begun", flush=True)
 while not select.select([sys.stdin], [], [], 0.01)[0]:
     begun = time.perf_counter()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -227,3 +229,14 @@ async def test_an_answer_keeps_its_model_until_it_is_sent(shelf):
         assert 'vllm:prompt_tokens_total{model_name="b"}' in metrics
     models.close()
     assert shelf.open == []
+
+
+async def test_a_refusal_leaves_nothing_for_the_garbage_collector():
+    models = Models([Loaded("echo", "", EchoEngine())])
+    models.refuse()
+    gc.disable()
+    try:
+        refusal = weakref.ref(models.crowded(""))
+        assert refusal() is None
+    finally:
+        gc.enable()
