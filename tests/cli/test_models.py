@@ -65,7 +65,7 @@ def test_a_model_in_this_process(command, baby):
 def test_the_default_model_says_what_it_is(command):
     code, output, errors = command("models").finish()
     assert (code, errors) == (0, "")
-    for word in ("mixtral-8x135m", "open-mixtral-8x7b", "English", "upcycled", "copies", ".gguf (447 MB)"):
+    for word in ("mixtral-8x135m", "open-mixtral-8x7b", "English", "upcycled", "copies", ".gguf (421 MB)"):
         assert word in output
 
 

@@ -138,7 +138,7 @@ def test_ended_while_the_default_model_is_fetched(command, raw_server, tmp_path,
         time.sleep(0.05)
     process.send_signal(number)
     assert process.finish() == (code, "", "")
-    assert [path.name for path in (tmp_path / "mistral_client").iterdir()] in ([], ["mixtral-8x135m-r1.gguf.lock"])
+    assert [path.name for path in (tmp_path / "mistral_client").iterdir()] in ([], ["mixtral-8x135m-r2.gguf.lock"])
 
 
 def test_keys_from_everywhere(served, baby, tmp_path):

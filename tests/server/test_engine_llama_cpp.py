@@ -578,10 +578,11 @@ def test_mixtral_computes_what_the_dense_model_computes(mixtral, tmp_path):
                 likely = {token: logprob for token, logprob in theirs.items() if logprob > math.log(0.05)}
                 off += [abs(ours[token] - logprob) for token, logprob in likely.items()]
                 prompt = [*prompt, next(iter(theirs))]
-    # The kernels for experts round the four-bit weights' partners differently. Seen: 0.27 at most, 0.06 in the mean.
+    # Gates and down projections are rounded once more, for speed. Seen: 0.9 at most, 0.19 in the mean; with the same
+    # weights, where only the kernels for experts round differently, 0.27 and 0.06.
     assert len(off) > 24
-    assert max(off) < 0.5
-    assert math.fsum(off) / len(off) < 0.1
+    assert max(off) < 1.5
+    assert math.fsum(off) / len(off) < 0.3
 
 
 def next_tokens(engine, prompt):

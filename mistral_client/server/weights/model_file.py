@@ -44,6 +44,9 @@ _CONTROL, _USER_DEFINED = 3, 4  # llama.cpp's token types
 
 _F32 = 0  # gguf.GGMLQuantizationType
 
+_INTERLEAVED = {2, 12, 20}
+"""Q4_0, Q4_K and IQ4_NL, of which llama.cpp computes with several rows at a time where the processor can."""
+
 _MAX_EXPERTS = 512  # LLAMA_MAX_EXPERTS
 
 
@@ -191,6 +194,11 @@ def parts_of(path: Path, header: Header) -> list[Path]:
 def is_float32(header: Header) -> bool:
     """Whether a checked model stores all its weights in full precision."""
     return all(tensor.type == _F32 for tensor in header.tensors)
+
+
+def is_laid_out_anew(header: Header) -> bool:
+    """Whether llama.cpp brings weights of a checked model into an order of its own as it loads them: a copy of them."""
+    return any(tensor.type in _INTERLEAVED for tensor in header.tensors)
 
 
 def is_embedding_model(header: Header) -> bool:
