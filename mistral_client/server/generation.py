@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
 
 import anyio
-from anyio import from_thread, to_thread
-from anyio.streams.memory import MemoryObjectReceiveStream
+import sniffio
+from anyio import to_thread
 
 from . import errors
 from .admission import Admission, Place
@@ -40,10 +42,9 @@ async def generating(
     cancellation, ends them: at once while they wait, within a token while one runs. The iterator raises `EngineError`
     when the engine does, `WireError` when there is no slot to be had.
     """
-    # Beside pieces it holds ends and a failure.
-    sender, receiver = anyio.create_memory_object_stream[Event | EngineError | WireError](AHEAD + len(samplings) + 1)
     left = threading.Event()
     room = threading.Semaphore(AHEAD)
+    events = _Events(room)
 
     async def run(number: int, sampling: Sampling) -> Generation:
         def emit(piece: Piece) -> bool:
@@ -51,11 +52,11 @@ async def generating(
                 observation.token()
             room.acquire()
             if not left.is_set():
-                from_thread.run_sync(sender.send_nowait, (number, piece))
+                events.put((number, piece))
             return left.is_set()
 
         generation = await to_thread.run_sync(engine.generate, prompt, sampling, emit, limiter=admission.threads)
-        sender.send_nowait((number, generation))
+        events.put((number, generation))
         return generation
 
     async def run_all() -> None:
@@ -64,42 +65,65 @@ async def generating(
                 observation.started()
                 observation.ended([await run(number, sampling) for number, sampling in enumerate(samplings)])
         except (EngineError, WireError) as error:
-            sender.send_nowait(error)
+            events.put(error)
         except MemoryError:
-            sender.send_nowait(errors.no_memory())
+            events.put(errors.no_memory())
 
     raised: Exception | None = None
-    with sender, receiver:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(run_all)
-            try:
-                yield _Events(receiver, room)
-            except Exception as error:  # noqa: BLE001, raised again below: here it would come out in a group
-                raised = error
-            finally:
-                # The thread is not abandoned: leaving takes as long as the engine's next look at `emit`.
-                left.set()
-                room.release()
-                tasks.cancel_scope.cancel()
-                admission.leave(place)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run_all)
+        try:
+            yield events
+        except Exception as error:  # noqa: BLE001, raised again below: here it would come out in a group
+            raised = error
+        finally:
+            # The thread is not abandoned: leaving takes as long as the engine's next look at `emit`.
+            left.set()
+            room.release()
+            tasks.cancel_scope.cancel()
+            admission.leave(place)
     if raised is not None:
         raise raised
 
 
 class _Events:
-    """Not an async generator: left half-way, that would have to be closed by whoever holds it."""
+    """What threads put in and an event loop takes out, in order. It is woken once for all that has come meanwhile.
 
-    def __init__(
-        self, receiver: MemoryObjectReceiveStream[Event | EngineError | WireError], room: threading.Semaphore
-    ) -> None:
-        self._receiver = receiver
+    Not an async generator: left half-way, that would have to be closed by whoever holds it.
+    """
+
+    def __init__(self, room: threading.Semaphore) -> None:
         self._room = room
+        self._items: deque[Event | EngineError | WireError] = deque()
+        self._there = anyio.Event()
+        self._called = False
+        self._call: Callable[[Callable[[], None]], object]
+        if sniffio.current_async_library() == "trio":
+            import trio  # noqa: PLC0415
+
+            self._call = trio.lowlevel.current_trio_token().run_sync_soon
+        else:
+            self._call = asyncio.get_running_loop().call_soon_threadsafe
+
+    def put(self, item: Event | EngineError | WireError) -> None:
+        """From any thread; does not wait, as `anyio.from_thread` would."""
+        self._items.append(item)
+        if not self._called:
+            self._called = True
+            self._call(self._wake)
+
+    def _wake(self) -> None:
+        self._called = False
+        self._there.set()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
-        event = await anext(self._receiver)
+        while not self._items:
+            self._there = anyio.Event()
+            await self._there.wait()
+        event = self._items.popleft()
         if isinstance(event, EngineError | WireError):
             raise event
         if isinstance(event[1], Piece):

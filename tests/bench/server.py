@@ -1,0 +1,190 @@
+"""How fast the default Mixtral answers over HTTP and in local mode, beside llama.cpp's own server and the engine itself:
+python -m tests.bench.server.
+
+The same file of weights, threads and slots; only one of the contenders answers at a time, and a round gives each a turn.
+Figures are medians of rounds, ratios are taken within a round.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from mistral_client.server.weights import default_model
+
+from ..server.process import Process
+from .client import ROOT, SCRIPTS
+from .contenders.answers import CONTEXT, SLOTS, THREADS
+
+SERVE = "mistral-client serve"
+LOCAL = "local mode"
+THEIRS = "llama.cpp's server"
+ENGINE = "the engine itself"
+STREAMS = (1, 4, 8)
+TOKENS = 64
+ROUNDS = 3
+
+_numbers = count()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """times: of its tokens, in seconds from the request."""
+
+    times: list[float]
+    text: str
+
+
+class Reader:
+    """Reads answers of a contender, in a process of its own."""
+
+    def __init__(self, *arguments: object) -> None:
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "MISTRAL_LOCAL_SLOTS": str(SLOTS),
+            "MISTRAL_LOCAL_CONTEXT_LENGTH": str(CONTEXT),
+            "MISTRAL_LOCAL_THREADS": str(THREADS),
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, SCRIPTS / "answers.py", *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def answers(self, conversations: Sequence[Any], tokens: int, temperature: float = 0.0) -> list[Answer]:
+        """One for each conversation, all asked for at once."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        wanted = {"conversations": conversations, "tokens": tokens, "temperature": temperature}
+        print(json.dumps(wanted), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("a contender broke down; its words are above")
+        return [Answer(times, text) for times, text in json.loads(line)]
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+@contextmanager
+def contenders() -> Iterator[dict[str, Reader]]:
+    """All of them, ready."""
+    path = default_model()
+    with ExitStack() as ending:
+        server = Process(
+            *("--slots", SLOTS, "--context-length", CONTEXT, "--threads", THREADS, "--log-level", "warning"), real=True
+        )
+        ending.callback(server.end)
+        theirs = subprocess.Popen(
+            [sys.executable, SCRIPTS / "llama_cpp_server.py", path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        ending.callback(theirs.communicate)
+        assert theirs.stdout is not None
+        address = theirs.stdout.readline().strip()
+        readers = {
+            SERVE: Reader("http", f"http://127.0.0.1:{server.address[1]}", "key"),
+            LOCAL: Reader("local", path),
+            THEIRS: Reader("http", address, "key"),
+            ENGINE: Reader("engine", path),
+        }
+        for reader in readers.values():
+            ending.callback(reader.close)
+            reader.answers([said("Hello.")], 4)  # loads the model, where that waits for the first request
+        yield readers
+
+
+def said(text: str) -> list[dict[str, str]]:
+    """A conversation that has not been before. Without a system message the model's template would add one of its own,
+    and llama.cpp's would not."""
+    return [
+        {"role": "system", "content": f"You answer question number {next(_numbers)}."},
+        {"role": "user", "content": text},
+    ]
+
+
+STORY = "Write a long story about a king who lives in a castle by the sea, and about all that he sees on his travels."
+FORTY_TOKENS = "Explain in a few words why the sky is blue at noon and red in the evening, please."
+LONG = "Here is a list of things that we have to buy: " + ", ".join(
+    f"{number} {thing}" for number, thing in enumerate(("apples", "pears", "plums", "eggs", "onions", "loaves") * 8, 2)
+)
+
+
+@dataclass
+class Speeds:
+    """Of each contender, round by round: tokens a second by streams, seconds to the first token by prompt."""
+
+    tokens: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    first: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+
+    def ratio(self, name: str, streams: int, to: str = THEIRS) -> float:
+        """Of the tokens a second; the median of the rounds' ratios."""
+        pairs = zip(self.tokens[name, streams], self.tokens[to, streams], strict=True)
+        return statistics.median(one / other for one, other in pairs)
+
+
+def measure(rounds: int = ROUNDS) -> Speeds:
+    """Everything by everyone."""
+    speeds = Speeds()
+    with contenders() as readers:
+        for _ in range(rounds):
+            for streams in STREAMS:
+                for name, reader in readers.items():
+                    speeds.tokens.setdefault((name, streams), []).append(_tokens_a_second(reader, streams))
+            for name, reader in readers.items():
+                for prompt, seconds in _first_tokens(reader).items():
+                    speeds.first.setdefault((name, prompt), []).append(seconds)
+    return speeds
+
+
+def _tokens_a_second(reader: Reader, streams: int) -> float:
+    """From the request to the last token, with the reading of the prompts."""
+    answers = reader.answers([said(STORY) for _ in range(streams)], TOKENS)
+    times = [moment for answer in answers for moment in answer.times]
+    return len(times) / max(times)
+
+
+def _first_tokens(reader: Reader) -> dict[str, float]:
+    short = reader.answers([said(FORTY_TOKENS)], 1)[0]
+    conversation = said(LONG)
+    # Drawn, as a request is that says nothing of it: with temperature 0 each prompt is read as if it were the first.
+    first = reader.answers([conversation], 16, 0.7)[0]
+    conversation = [
+        *conversation,
+        {"role": "assistant", "content": first.text},
+        {"role": "user", "content": "And then?"},
+    ]
+    second = reader.answers([conversation], 1, 0.7)[0]
+    return {"short": short.times[0], "first turn": first.times[0], "second turn": second.times[0]}
+
+
+def shown(speeds: Speeds) -> Iterator[str]:
+    for streams in STREAMS:
+        yield f"tokens/s, streams: {streams}"
+        for name in (THEIRS, SERVE, LOCAL, ENGINE):
+            found = statistics.median(speeds.tokens[name, streams])
+            yield f"  {name:22} {found:8.1f}  {speeds.ratio(name, streams):6.3f}"
+    for prompt in ("short", "first turn", "second turn"):
+        yield f"seconds to the first token, {prompt}"
+        for name in (THEIRS, SERVE, LOCAL, ENGINE):
+            yield f"  {name:22} {statistics.median(speeds.first[name, prompt]):8.3f}"
+
+
+if __name__ == "__main__":
+    begun = time.perf_counter()
+    print(*shown(measure()), sep="\n")
+    print(f"{time.perf_counter() - begun:.0f} s")
