@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
+from pydantic_core import to_json
+
 from mistral_client._sse import encode_event
 from mistral_client.models.chat_completion import (
     ChatCompletionRequest,
@@ -69,6 +71,9 @@ _SAMPLED = (
 
 _KEEP_ALIVE = 1.0
 """Seconds without an event after which a stream says that it lives, as soon as the engine says so."""
+
+_TEXT = "\0"
+"""In the place of a text."""
 
 _STILL_WORKING = b": still working\n\n"
 """A comment, to which clients pay no attention."""
@@ -180,6 +185,7 @@ class Answer:
         self._id = uuid.uuid4().hex
         self._created = int(time.time())
         self._choices = [_Choice(AnswerReader(asked.calls_mark), asked.prefix) for _ in asked.samplings]
+        self._around: dict[int, tuple[bytes, bytes]] = {}
 
     async def whole(self, events: AsyncIterator[Event]) -> ChatCompletionResponse:
         """The answer in one piece."""
@@ -215,7 +221,7 @@ class Answer:
                 running -= 1
                 event = self._last_chunk(index, text)
             elif text:
-                event = self._chunk(index, DeltaMessage(content=text), choice.logprobs())
+                event = self._words(index, text, choice.logprobs())
             elif time.monotonic() - shown > _KEEP_ALIVE:
                 event = _STILL_WORKING
             if event is not None:
@@ -231,6 +237,16 @@ class Answer:
                 yield encode_event(told.json(), "error")
                 return
         yield encode_event("[DONE]")
+
+    def _words(self, index: int, text: str, logprobs: Logprobs | None) -> bytes:
+        """A chunk of text. Most have nothing else that is new, so the bytes around it are kept."""
+        if logprobs is not None:
+            return self._chunk(index, DeltaMessage(content=text), logprobs)
+        if index not in self._around:
+            head, _, tail = self._chunk(index, DeltaMessage(content=_TEXT)).rpartition(to_json(_TEXT))
+            self._around[index] = head, tail
+        head, tail = self._around[index]
+        return head + to_json(text) + tail
 
     def _last_chunk(self, index: int, text: str) -> bytes:
         choice = self._choices[index]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import TypeVar
 
 import anyio
@@ -16,7 +16,7 @@ from .generation import Event
 ResultT = TypeVar("ResultT")
 
 PATIENCE = 30.0
-"""Seconds in which a client must have read some of what it is sent; then it counts as gone."""
+"""Seconds in which a client must have read some of what it is sent; after once to twice as many it counts as gone."""
 
 
 FAILED = "mistral_client.failed"
@@ -42,34 +42,52 @@ class EventStream(Response):
         self._patience = patience
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        begun = ended = 0
+
         async def run() -> None:
-            started = False
+            nonlocal begun, ended
             async with self._generation as generated, aclosing(self._answer.events(generated)) as events:
                 async for event in events:
-                    if not started:
+                    if not begun:
                         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                        started = True
-                    with anyio.fail_after(self._patience):
-                        await send({"type": "http.response.body", "body": event, "more_body": True})
+                    begun += 1
+                    await send({"type": "http.response.body", "body": event, "more_body": True})
+                    ended += 1
             await send({"type": "http.response.body", "body": b"", FAILED: self._answer.failed})
 
-        # Without the end of the body: the ASGI server closes the connection of a client that does not read.
-        with suppress(TimeoutError):
-            await while_connected(receive, run)
+        async def unread() -> None:
+            # Not a deadline for each event: those would take a tenth of the time that it takes.
+            while True:
+                seen = begun
+                await anyio.sleep(self._patience)
+                if ended < begun == seen:
+                    return
+
+        # A client that does not read gets no end of the body: the ASGI server closes its connection.
+        await while_connected(receive, run, unread)
 
 
-async def while_connected(receive: Receive, work: Callable[[], Awaitable[ResultT]]) -> ResultT | None:
-    """Does the work, but no longer than the client is there; None if it left before the end."""
+async def while_connected(
+    receive: Receive, work: Callable[[], Awaitable[ResultT]], gone: Callable[[], Awaitable[object]] | None = None
+) -> ResultT | None:
+    """Does the work, but no longer than the client is there; None if it left before the end.
+
+    gone: returns when the client counts as gone for another reason.
+    """
     result: ResultT | None = None
     raised: Exception | None = None
     async with anyio.create_task_group() as tasks:
 
-        async def watch() -> None:
+        async def disconnected() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
+
+        async def end_after(watch: Callable[[], Awaitable[object]]) -> None:
+            await watch()
             tasks.cancel_scope.cancel()
 
-        tasks.start_soon(watch)
+        for watch in (disconnected, gone) if gone else (disconnected,):
+            tasks.start_soon(end_after, watch)
         try:
             result = await work()
         except Exception as error:  # noqa: BLE001, raised again below: here it would come out in a group

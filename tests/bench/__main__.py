@@ -1,4 +1,4 @@
-"""All of the client's costs beside others', and what they were to be: python -m tests.bench.
+"""All costs and speeds beside others', and what they were to be: python -m tests.bench [clients] [server].
 
 Prints them, and writes them into docs/performance.md. Ends with 1 where a goal is not met.
 """
@@ -7,50 +7,73 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from . import client, footprint, goals
+from mistral_client.server.weights import default_model, smollm2
+
+from . import client, footprint, goals, model, page, plots, server, startup
 from .client import OURS, RAW, WORKS, Costs
 from .footprint import Footprint
-
-PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+from .goals import MIB, Goal
 
 
 def main() -> int:
     print(f"load average {os.getloadavg()[0]:.2f}")
-    costs = client.measure(list(WORKS))
-    imports = footprint.measure(footprint.IMPORTS)
-    kept = footprint.measure(footprint.KEPT, 1)
-    print(*footprint.shown(imports), *footprint.shown(kept), sep="\n")
-    wanted = [*goals.of_calls(costs), *goals.of_footprints(imports, kept)]
+    parts = sys.argv[1:] or ["clients", "server"]
+    page.fill({"machine": _machine()})
+    wanted: list[Goal] = []
+    if "clients" in parts:
+        wanted += _clients()
+    if "server" in parts:
+        wanted += _server()
     print(*wanted, sep="\n")
-    text = PAGE.read_text(encoding="utf-8")
-    for name, lines in {
-        "machine": _machine(),
-        "calls": _calls(costs),
-        "footprints": _footprints({**imports, **kept}),
-        "goals": _goals(wanted),
-    }.items():
-        text = _filled(text, name, "\n".join(lines))
-    PAGE.write_text(text, encoding="utf-8")
     return int(not all(goal.met for goal in wanted))
 
 
-def _filled(text: str, name: str, content: str) -> str:
-    """The page with what stands between the marks of this name replaced."""
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    if not pattern.search(text):
-        raise RuntimeError(f"{PAGE} has no place for: {name}")
-    return pattern.sub(lambda _: f"{begin}\n\n{content}\n\n{end}", text, count=1)
+def _clients() -> list[Goal]:
+    costs = client.measure(list(WORKS))
+    imports = footprint.measure(footprint.IMPORTS)
+    kept = footprint.measure(footprint.KEPT, 1)
+    print(*footprint.shown(imports), *footprint.shown(kept), sep="\n", flush=True)
+    wanted = [*goals.of_calls(costs), *goals.of_footprints(imports, kept)]
+    plots.chunk({name: costs.median("stream", name) * 1e6 for name in costs.rounds["stream"]})
+    page.fill({"calls": _calls(costs), "footprints": _footprints({**imports, **kept}), "goals": page.goals(wanted)})
+    return wanted
+
+
+def _server() -> list[Goal]:
+    speeds = server.measure()
+    print(*server.shown(speeds), sep="\n", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        dense = model.perplexity(smollm2.fetch(Path(folder), shown=False))
+    perplexity, sparse = model.perplexity(default_model()), model.sparse()
+    first_token, building, batches = startup.first_token(), startup.building(), startup.embeddings()
+    large, small = startup.memory(8192, 4), startup.memory(2048, 1)
+    wanted = [
+        *goals.of_answers(speeds),
+        *goals.of_the_model(perplexity, dense, sparse),
+        *goals.of_startup(first_token, building, small, batches),
+    ]
+    plots.streams(speeds)
+    plots.experts(sparse)
+    page.fill(
+        {
+            "answers": _answers(speeds),
+            "perplexity": [f"Perplexity is {perplexity:.3f}; that of the dense model is {dense:.3f}."],
+            "experts": _experts(sparse),
+            "memory": _memory({"4 x 8,192 tokens, the default": large, "1 x 2,048 tokens": small}),
+            "server goals": page.goals(wanted),
+        }
+    )
+    return wanted
 
 
 def _machine() -> Iterator[str]:
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("pydantic", "httpcore", "h11", "anyio"))
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("pydantic", "httpcore", "h11", "anyio", "xllamacpp"))
     yield (
         f"Measured on {os.cpu_count()} cores of {platform.machine()} under {platform.system()}, with CPython "
         f"{platform.python_version()}, httpx {version('httpx')}, {libraries}."
@@ -59,11 +82,13 @@ def _machine() -> Iterator[str]:
 
 def _calls(costs: Costs) -> Iterator[str]:
     names = [each.name for each in client.CONTENDERS]
-    yield f"| | {' | '.join(names)} |"
-    yield "|---" * (len(names) + 1) + "|"
-    for work, rounds in costs.rounds.items():
-        cells = [_cost(costs, work, name) if name in rounds else "" for name in names]
-        yield f"| {WORKS[work][0]} | {' | '.join(cells)} |"
+    return page.table(
+        ["", *names],
+        (
+            [WORKS[work][0], *(_cost(costs, work, name) if name in rounds else "" for name in names)]
+            for work, rounds in costs.rounds.items()
+        ),
+    )
 
 
 def _cost(costs: Costs, work: str, name: str) -> str:
@@ -73,17 +98,41 @@ def _cost(costs: Costs, work: str, name: str) -> str:
 
 
 def _footprints(found: Mapping[str, Footprint]) -> Iterator[str]:
-    yield "| | CPU, ms | memory, MiB |"
-    yield "|---|---|---|"
-    for name, each in found.items():
-        yield f"| {name} | {each.seconds * 1000:.0f} | {each.memory / goals.MIB:.0f} |"
+    rows = ([name, f"{each.seconds * 1000:.0f}", f"{each.memory / MIB:.0f}"] for name, each in found.items())
+    return page.table(["", "CPU, ms", "memory, MiB"], rows)
 
 
-def _goals(wanted: list[goals.Goal]) -> Iterator[str]:
-    yield "| | measured | at most | |"
-    yield "|---|---|---|---|"
-    for goal in wanted:
-        yield f"| {goal.name} | {goal.value:.3f}{goal.unit} | {goal.most:.3f} | {'met' if goal.met else '**not met**'} |"
+def _answers(speeds: server.Speeds) -> Iterator[str]:
+    rows = [
+        [
+            f"tokens/s, streams at once: {count}",
+            *(f"{speeds.tokens_a_second(name, count):.0f}" for name in server.NAMES),
+        ]
+        for count in server.STREAMS
+    ]
+    for prompt, described in {
+        "short": "first token after, ms: a prompt of 40 tokens",
+        "first turn": "first token after, ms: a conversation's first turn, 250 tokens",
+        "second turn": "first token after, ms: its second turn",
+    }.items():
+        rows.append([described, *(f"{speeds.first_token(name, prompt) * 1000:.0f}" for name in server.NAMES)])
+    return page.table(["", *server.NAMES], rows)
+
+
+def _experts(sparse: list[model.Sparse]) -> Iterator[str]:
+    rows = (
+        [f"{each.experts} of 8", f"{each.tokens_a_second:.0f}", f"{each.active / 1e6:.0f}", f"{each.total / 1e6:.0f}"]
+        for each in sparse
+    )
+    return page.table(["experts", "tokens/s", "active parameters, millions", "all parameters, millions"], rows)
+
+
+def _memory(found: Mapping[str, startup.Memory]) -> Iterator[str]:
+    rows = (
+        [name, *(f"{size / 1e6:.0f}" for size in (*each, each.resident - each.weights - each.cache))]
+        for name, each in found.items()
+    )
+    return page.table(["context", "memory, MB", "the weights", "the cache of the context", "the rest"], rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What calls, imports and memory may cost, as ratios, and what they did cost."""
+"""What calls, imports, memory and answers may cost or have to bring, and what they did."""
 
 from __future__ import annotations
 
@@ -7,25 +7,33 @@ from typing import NamedTuple
 
 from .client import OURS, RAW, WORKS, Costs
 from .footprint import Footprint
+from .model import Sparse
+from .server import LOCAL, SERVE, STREAMS, THEIRS, Speeds
+from .startup import Batches, Memory
 
 OFFICIAL, OPENAI = "mistralai 3.7.0", "openai 3.57.0"
 MIB = 2**20
 
 
 class Goal(NamedTuple):
-    """most: of the value, which is a ratio unless `unit` says something else."""
+    """bound: what the value may be at most, or at least. Values are ratios unless `unit` says something else."""
 
     name: str
     value: float
-    most: float
+    bound: float
     unit: str = ""
+    at_least: bool = False
 
     @property
     def met(self) -> bool:
-        return self.value <= self.most
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+    @property
+    def wanted(self) -> str:
+        return f"{'at least' if self.at_least else 'at most'} {self.bound:.3f}"
 
     def __str__(self) -> str:
-        return f"{'met   ' if self.met else 'NOT met'}  {self.name}: {self.value:.3f}{self.unit} <= {self.most:.3f}"
+        return f"{'met    ' if self.met else 'NOT met'}  {self.name}: {self.value:.3f}{self.unit}, {self.wanted}"
 
 
 def of_calls(costs: Costs) -> Iterator[Goal]:
@@ -66,3 +74,43 @@ def of_footprints(imports: Mapping[str, Footprint], kept: Mapping[str, Footprint
         ("1,000", kept["mistral_client, 1,000"], kept["raw httpx and pydantic, 1,000 clients"]),
     ):
         yield Goal(f"memory of mistral_client, {name}, over raw httpx", (ours.memory - raw.memory) / MIB, 3.0, " MiB")
+
+
+def of_answers(speeds: Speeds) -> Iterator[Goal]:
+    """The goals of answers, beside llama.cpp's own server."""
+    for name in (SERVE, LOCAL):
+        for streams in STREAMS:
+            ratio = speeds.ratio(name, streams)
+            yield Goal(f"tokens/s of {name}, {_streams(streams)}, to {THEIRS}", ratio, 0.97, at_least=True)
+    later = speeds.first_token(SERVE, "short") - speeds.first_token(THEIRS, "short")
+    yield Goal(f"first token of {SERVE} after that of {THEIRS}, a prompt of 40 tokens", later * 1000, 5.0, " ms")
+    turns = speeds.first_token(SERVE, "second turn") / speeds.first_token(SERVE, "first turn")
+    yield Goal("first token of a conversation's second turn, to that of its first", turns, 0.2)
+    for streams, least in ((1, 90.0), (8, 150.0)):
+        yield Goal(
+            f"tokens/s of {SERVE}, {_streams(streams)}",
+            speeds.tokens_a_second(SERVE, streams),
+            least,
+            "",
+            at_least=True,
+        )
+
+
+def of_the_model(perplexity: float, dense: float, sparse: list[Sparse]) -> Iterator[Goal]:
+    """The goals of the default weights."""
+    yield Goal("perplexity of the default model, to that of the dense one it is made of", perplexity / dense, 1.02)
+    two, eight = (next(each for each in sparse if each.experts == used) for used in (2, 8))
+    ratio = two.tokens_a_second / eight.tokens_a_second
+    yield Goal("tokens/s with two of eight experts, to all eight", ratio, 1.0, at_least=True)
+
+
+def of_startup(first_token: float, building: float, small: Memory, batches: Batches) -> Iterator[Goal]:
+    """The goals of having a server."""
+    yield Goal("from the command to the first token", first_token, 2.0, " s")
+    yield Goal("building the default weights", building, 4.0, " s")
+    yield Goal("memory over the weights, a context of 2,048 tokens", (small.resident - small.weights) / 1e6, 250, " MB")
+    yield Goal("64 texts in one request, in times one by one", batches.alone / batches.together, 3.0, at_least=True)
+
+
+def _streams(count: int) -> str:
+    return "one stream" if count == 1 else f"{count} streams"

@@ -29,11 +29,13 @@ SERVE = "mistral-client serve"
 LOCAL = "local mode"
 THEIRS = "llama.cpp's server"
 ENGINE = "the engine itself"
+NAMES = (THEIRS, SERVE, LOCAL, ENGINE)
 STREAMS = (1, 4, 8)
+PROMPTS = ("short", "first turn", "second turn")
 TOKENS = 64
-ROUNDS = 3
+ROUNDS = 5
 
-_numbers = count()
+_numbers = count(1000)
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,10 @@ def contenders() -> Iterator[dict[str, Reader]]:
 
 
 def said(text: str) -> list[dict[str, str]]:
-    """A conversation that has not been before. Without a system message the model's template would add one of its own,
-    and llama.cpp's would not."""
+    """A conversation that has not been before, from its first word on: nobody finds its beginning in a cache. Without a
+    system message the model's template would add one of its own, and llama.cpp's would not."""
     return [
-        {"role": "system", "content": f"You answer question number {next(_numbers)}."},
+        {"role": "system", "content": f"{next(_numbers)} questions were answered before this one."},
         {"role": "user", "content": text},
     ]
 
@@ -135,6 +137,12 @@ class Speeds:
         """Of the tokens a second; the median of the rounds' ratios."""
         pairs = zip(self.tokens[name, streams], self.tokens[to, streams], strict=True)
         return statistics.median(one / other for one, other in pairs)
+
+    def tokens_a_second(self, name: str, streams: int) -> float:
+        return statistics.median(self.tokens[name, streams])
+
+    def first_token(self, name: str, prompt: str) -> float:
+        return statistics.median(self.first[name, prompt])
 
 
 def measure(rounds: int = ROUNDS) -> Speeds:
@@ -169,19 +177,18 @@ def _first_tokens(reader: Reader) -> dict[str, float]:
         {"role": "user", "content": "And then?"},
     ]
     second = reader.answers([conversation], 1, 0.7)[0]
-    return {"short": short.times[0], "first turn": first.times[0], "second turn": second.times[0]}
+    return dict(zip(PROMPTS, (short.times[0], first.times[0], second.times[0]), strict=True))
 
 
 def shown(speeds: Speeds) -> Iterator[str]:
     for streams in STREAMS:
         yield f"tokens/s, streams: {streams}"
-        for name in (THEIRS, SERVE, LOCAL, ENGINE):
-            found = statistics.median(speeds.tokens[name, streams])
-            yield f"  {name:22} {found:8.1f}  {speeds.ratio(name, streams):6.3f}"
-    for prompt in ("short", "first turn", "second turn"):
+        for name in NAMES:
+            yield f"  {name:22} {speeds.tokens_a_second(name, streams):8.1f}  {speeds.ratio(name, streams):6.3f}"
+    for prompt in PROMPTS:
         yield f"seconds to the first token, {prompt}"
-        for name in (THEIRS, SERVE, LOCAL, ENGINE):
-            yield f"  {name:22} {statistics.median(speeds.first[name, prompt]):8.3f}"
+        for name in NAMES:
+            yield f"  {name:22} {speeds.first_token(name, prompt):8.3f}"
 
 
 if __name__ == "__main__":

@@ -285,7 +285,8 @@ class LlamaCppEngine:
             # Tells of each batch, for a listener who may have left. With eight answers at a time it takes a fourth of
             # the speed of them all, so only where there is more than one batch.
             "return_progress": len(prompt) > self._batch,
-            "timings_per_token": True,
+            # The count of tokens, which the last chunk has in any case; with a stop text any may be the last.
+            "timings_per_token": bool(sampling.stop),
         }
         if sampling.grammar is not None:
             request["grammar"] = sampling.grammar
