@@ -61,6 +61,8 @@ CONTENDERS = (
 WORKS = {
     "chat": ("a chat call", 100),
     "long_chat": ("a chat call, 101 messages, an answer of 8,000 characters", 30),
+    "hundred_messages": ("a chat call, 101 messages", 30),
+    "thousand_messages": ("a chat call, 1,001 messages", 6),
     "stream": ("a chunk of a stream of 500", 6),
     "long_stream": ("a chunk of a stream of 5,000", 1),
     "lumps": ("a chunk of a stream of 500, in HTTP chunks of 16 KiB", 10),

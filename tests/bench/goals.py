@@ -57,6 +57,9 @@ def of_calls(costs: Costs) -> Iterator[Goal]:
         # Ten times the chunks in one stream: the same for each, or less.
         ratio = 10 * costs.median("long_stream", OURS) / costs.median("stream", OURS)
         yield Goal("ten times the chunks, in times the work", ratio, 10.5)
+    if {"hundred_messages", "thousand_messages"} <= costs.rounds.keys():
+        ratio = costs.median("thousand_messages", OURS) / costs.median("hundred_messages", OURS)
+        yield Goal("ten times the messages, in times the work", ratio, 10.5)
 
 
 def of_footprints(imports: Mapping[str, Footprint], kept: Mapping[str, Footprint]) -> Iterator[Goal]:

@@ -15,7 +15,10 @@ from functools import partial
 URL = sys.argv[1]
 KEY = "a-key-of-32-characters-0123456789"
 MESSAGES = [{"role": "user", "content": "What is the best French cheese?"}]
-LONG = [{"role": "user" if n % 2 == 0 else "assistant", "content": f"{n}: " + "so it goes " * 10} for n in range(101)]
+LONG, LONGER = (
+    [{"role": "user" if n % 2 == 0 else "assistant", "content": f"{n}: " + "so it goes " * 10} for n in range(count)]
+    for count in (101, 1001)
+)
 TEXTS = [f"text number {n}" for n in range(64)]
 
 CHAT = "chat-200"
@@ -39,6 +42,8 @@ def contend(chat=None, stream=None, achat=None, astream=None, embed=None, encodi
     if chat:
         works["chat"] = repeated(lambda: chat(MESSAGES, CHAT))
         works["long_chat"] = repeated(lambda: chat(LONG, LONG_CHAT))
+        works["hundred_messages"] = repeated(lambda: chat(LONG, CHAT))
+        works["thousand_messages"] = repeated(lambda: chat(LONGER, CHAT))
     if stream:
         for name, model in {"stream": STREAM, "long_stream": LONG_STREAM, "lumps": LUMPS}.items():
             works[name] = streamed(partial(stream, model))
