@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import sys
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -139,6 +142,35 @@ def test_the_early_names_of_a_message():
     )
     assert message.tool_calls[0].type == ToolType.function
     assert ChatMessage(role="tool", content="42", tool_call_id="abcdefghi").tool_call_id == "abcdefghi"
+
+
+def vectors(*rows):
+    data = [{"object": "embedding", "embedding": row, "index": index} for index, row in rows]
+    usage = {"prompt_tokens": 1, "total_tokens": 1, "completion_tokens": 0}
+    return EmbeddingResponse.model_validate({"object": "list", "data": data, "model": "m", "usage": usage})
+
+
+def as_base64(*numbers, kind="<f4"):
+    return base64.b64encode(np.array(numbers, kind).tobytes()).decode()
+
+
+def test_embeddings_as_an_array():
+    mixed = vectors((1, as_base64(0.5, -2)), (0, [1, 0.25])).to_numpy()
+    assert (mixed.dtype, mixed.tolist()) == (np.float32, [[1, 0.25], [0.5, -2]])
+    whole = vectors((0, as_base64(-128, 127, kind="i1")), (1, [3, 4])).to_numpy("int8")
+    assert (whole.dtype, whole.tolist()) == (np.int8, [[-128, 127], [3, 4]])
+
+
+@pytest.mark.parametrize("rows", [((0, [1, 2]), (1, [3])), ((0, "AAA"),), ((0, "AAAA"),), ((0, "A A="),)])
+def test_what_is_no_array(rows):
+    with pytest.raises(ValueError):  # noqa: PT011, numpy's and base64's own
+        vectors(*rows).to_numpy()
+
+
+def test_an_array_needs_numpy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(ImportError, match=r"pip install 'mistral-client\[numpy\]'"):
+        vectors((0, [1])).to_numpy()
 
 
 def test_embeddings_as_floats_and_as_base64():
