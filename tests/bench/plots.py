@@ -27,6 +27,7 @@ def chunk(microseconds: Mapping[str, float]) -> None:
     )
     axes.bar_label(bars, fmt="{:,.0f}", padding=3)
     axes.set_xscale("log")
+    axes.set_xlim(left=1)
     axes.set_xlabel("CPU time for a chunk of a stream, µs (logarithmic)")
     _save(figure, "chunk")
 
@@ -47,7 +48,7 @@ def streams(speeds: Speeds) -> None:
     axes.set_xticks([at + 1.5 * width for at in range(len(STREAMS))], [str(count) for count in STREAMS])
     axes.set_xlabel("streams at once")
     axes.set_ylabel("tokens/s")
-    axes.legend(frameon=False)
+    figure.legend(loc="outside upper center", ncols=len(NAMES), frameon=False)
     _save(figure, "streams")
 
 
