@@ -26,6 +26,8 @@ FOLDER = ROOT / ".bench"
 SCRIPTS = Path(__file__).with_name("contenders")
 RAW = "raw httpx"
 OURS = "mistral_client"
+OVER_AIOHTTP = "mistral_client over aiohttp"
+AIOHTTP = "raw aiohttp"
 ROUNDS = 9
 
 
@@ -51,7 +53,8 @@ CONTENDERS = (
     Contender(RAW, ("httpx==0.28.1",), "raw_httpx"),
     # Its run-time dependencies and no more: httpcore imports trio where it is installed.
     Contender(OURS, _dependencies(), "ours"),
-    Contender("raw aiohttp", ("aiohttp==3.14.5",), "raw_aiohttp"),
+    Contender(AIOHTTP, ("aiohttp==3.14.5",), "raw_aiohttp"),
+    Contender(OVER_AIOHTTP, (*_dependencies(), "aiohttp==3.14.5", "httpx-aiohttp==0.2.0"), "ours_aiohttp"),
     Contender("mistralai 0.4.2", ("mistralai==0.4.2",), "with_mistralai_0"),
     Contender("mistralai 3.7.0", ("mistralai==3.7.0",), "with_mistralai"),
     Contender("openai 3.57.0", ("openai==3.57.0",), "with_openai", ("openai", "OpenAI")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from .client import OURS, RAW, WORKS, Costs
+from .client import AIOHTTP, OURS, OVER_AIOHTTP, RAW, WORKS, Costs
 from .footprint import Footprint
 from .model import Sparse
 from .server import LOCAL, SERVE, STREAMS, THEIRS, Speeds
@@ -50,6 +50,9 @@ def of_calls(costs: Costs) -> Iterator[Goal]:
     ):
         if work in costs.rounds:
             yield Goal(f"{WORKS[work][0]}, to {other}", costs.ratio(work, OURS, other), most)
+    if "chats_at_once" in costs.rounds:
+        ratio = costs.ratio("chats_at_once", OVER_AIOHTTP, AIOHTTP)
+        yield Goal(f"{WORKS['chats_at_once'][0]}, over aiohttp, to raw aiohttp", ratio, 1.2)
     if {"embed_base64", "embed_floats"} <= costs.rounds.keys():
         ratio = costs.median("embed_base64", OURS) / costs.median("embed_floats", RAW)
         yield Goal("64 vectors as base64, to raw httpx with JSON", ratio, 0.10)
