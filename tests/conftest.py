@@ -129,6 +129,11 @@ class RawServer:
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return len(self._open)
+
     def close(self) -> None:
         self._closing.set()
         with contextlib.suppress(OSError):

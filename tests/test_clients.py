@@ -36,6 +36,7 @@ from mistral_client import (
     RequestTimeout,
     ServerError,
     StreamInterrupted,
+    _pool,
 )
 
 from .conftest import HELLO, SOAK, chunk, chunked_head, http, reset
@@ -328,6 +329,24 @@ def test_a_full_pool(make_client, raw_server):
             [next(stream) for stream in streams]
     finally:
         [stream.close() for stream in streams]
+
+
+def test_connections_that_nobody_needs_any_more_are_closed(make_client, raw_server, monkeypatch):
+    monkeypatch.setattr(_pool, "KEPT", 0.3)
+    server = raw_server([*STREAM, None])
+    client = make_client(KEY, server.url)
+    streams = [client.chat_stream(HELLO, "m") for _ in range(5)]
+    for stream in streams:
+        next(stream)
+    for stream in streams:
+        list(stream)
+    assert (server.connections, server.open) == (5, 5)
+    time.sleep(0.4)
+    list(client.chat_stream(HELLO, "m"))
+    deadline = time.monotonic() + 10
+    while server.open > 1:
+        assert time.monotonic() < deadline, server.open
+        time.sleep(0.01)
 
 
 def test_redirects_are_not_followed(make_client, raw_server):
