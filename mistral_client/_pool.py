@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from typing import Any, Generic, Self, TypeVar, cast
 from urllib.parse import urlsplit
@@ -39,8 +39,7 @@ class PoolTransport(httpx.BaseTransport):
     """The connections of a synchronous client in one process. Raises `ConfigurationError` as `_options` does."""
 
     def __init__(self, config: Config, max_connections: int) -> None:
-        options = {**_options(config), "network_backend": Backend()}
-        self._pools = _Pools(lambda: httpcore.ConnectionPool(**options))
+        self._pools = _Pools(partial(httpcore.ConnectionPool, **_options(config), network_backend=Backend()))
         self._places = threading.BoundedSemaphore(max_connections)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -80,8 +79,7 @@ class AsyncPoolTransport(httpx.AsyncBaseTransport):
     """The connections of an asynchronous client in one event loop. Raises `ConfigurationError` as `_options` does."""
 
     def __init__(self, config: Config, max_connections: int) -> None:
-        options = {**_options(config), "network_backend": AsyncBackend()}
-        self._pools = _Pools(lambda: httpcore.AsyncConnectionPool(**options))
+        self._pools = _Pools(partial(httpcore.AsyncConnectionPool, **_options(config), network_backend=AsyncBackend()))
         self._places = anyio.Semaphore(max_connections, max_value=max_connections, fast_acquire=True)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -14,20 +14,18 @@ from mistral_client import (
     ServerError,
     StreamInterrupted,
 )
+from mistral_client._sse import encode_event
 
 from .conftest import HELLO, chunk, chunked_head, http, reset
+from .test_chunks import event
 from .test_exchange import ANSWER
 
 pytestmark = pytest.mark.asyncio
 
 
-def event(**choice):
-    part = {"index": 0, "delta": {"content": "word "}, "finish_reason": None, **choice}
-    data = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [part]}
-    return chunk(b"data: " + json.dumps(data).encode() + b"\n\n")
-
-
-WHOLE = [chunked_head(), event(), event(finish_reason="stop"), chunk(b"data: [DONE]\n\n"), chunk(b"")]
+WORD = chunk(event({"content": "word "}))
+LAST = chunk(event({"content": "word "}, "stop"))
+WHOLE = [chunked_head(), WORD, LAST, chunk(encode_event("[DONE]")), chunk(b"")]
 
 
 def client(url, **options):
@@ -55,7 +53,7 @@ async def test_a_busy_server_is_asked_again(raw_server):
 
 @pytest.mark.parametrize("end", [[], [reset]], ids=["closed", "reset"])
 async def test_a_stream_that_is_cut(raw_server, end):
-    async with client(raw_server([chunked_head(), event(), 0.1, *end]).url) as asked:
+    async with client(raw_server([chunked_head(), WORD, 0.1, *end]).url) as asked:
         with pytest.raises(StreamInterrupted) as caught:
             async for _ in asked.chat_stream(HELLO, "m"):
                 pass

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 
 import pytest
 
+from mistral_client._sse import encode_event
+
 from .conftest import chunk, chunked_head
+from .test_chunks import event
 
 CHUNKS = 2000
 
@@ -41,11 +43,9 @@ print(calls / read, (sys.getallocatedblocks() - blocks) / read)
 
 @pytest.fixture
 def counted(raw_server):
-    text = {"index": 0, "delta": {"content": "word "}, "finish_reason": None}
-    event = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [text]}
-    events = chunk(b"data: " + json.dumps(event).encode() + b"\n\n") * CHUNKS
-    end = chunk(b"data: " + json.dumps(event | {"choices": [text | {"finish_reason": "stop"}]}).encode() + b"\n\n")
-    server = raw_server([chunked_head(), events, end, chunk(b"data: [DONE]\n\n"), chunk(b"")])
+    words = chunk(event({"content": "word "})) * CHUNKS
+    end = chunk(event({"content": ""}, "stop")) + chunk(encode_event("[DONE]")) + chunk(b"")
+    server = raw_server([chunked_head(), words, end])
     program = [sys.executable, "-c", COUNTED, server.url]
     ran = subprocess.run(program, capture_output=True, text=True, check=True, timeout=60)
     return [float(number) for number in ran.stdout.split()]

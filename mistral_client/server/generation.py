@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
 
 import anyio
-import sniffio
 from anyio import to_thread
 
 from . import errors
 from .admission import Admission, Place
 from .engine import Engine, EngineError, Generation, Piece, Sampling
 from .errors import WireError
+from .mailbox import Mailbox
 from .metrics import Observation
 
 Event = tuple[int, Piece | Generation]
@@ -87,43 +85,20 @@ async def generating(
 
 
 class _Events:
-    """What threads put in and an event loop takes out, in order. It is woken once for all that has come meanwhile.
-
-    Not an async generator: left half-way, that would have to be closed by whoever holds it.
+    """What the generations put in, in order. Not an async generator: left half-way, that would have to be closed by
+    whoever holds it.
     """
 
     def __init__(self, room: threading.Semaphore) -> None:
         self._room = room
-        self._items: deque[Event | EngineError | WireError] = deque()
-        self._there = anyio.Event()
-        self._called = False
-        self._call: Callable[[Callable[[], None]], object]
-        if sniffio.current_async_library() == "trio":
-            import trio  # noqa: PLC0415
-
-            self._call = trio.lowlevel.current_trio_token().run_sync_soon
-        else:
-            self._call = asyncio.get_running_loop().call_soon_threadsafe
-
-    def put(self, item: Event | EngineError | WireError) -> None:
-        """From any thread; does not wait, as `anyio.from_thread` would."""
-        self._items.append(item)
-        if not self._called:
-            self._called = True
-            self._call(self._wake)
-
-    def _wake(self) -> None:
-        self._called = False
-        self._there.set()
+        self._mailbox = Mailbox[Event | EngineError | WireError]()
+        self.put = self._mailbox.put
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
-        while not self._items:
-            self._there = anyio.Event()
-            await self._there.wait()
-        event = self._items.popleft()
+        event = await self._mailbox.take()
         if isinstance(event, EngineError | WireError):
             raise event
         if isinstance(event[1], Piece):

@@ -7,11 +7,9 @@ generated.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import queue
 import threading
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
@@ -20,7 +18,6 @@ from typing import Any
 
 import anyio
 import httpx
-import sniffio
 from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 from starlette.types import Message, Scope
@@ -30,6 +27,7 @@ from mistral_client.exceptions import LocalModelError
 from .app import create_app
 from .engine import EngineError
 from .loading import Loaded, ModelSpec, load, name_of
+from .mailbox import Mailbox
 from .models import Models
 from .weights import WeightsError
 
@@ -245,27 +243,16 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 class _AsyncBody(httpx.AsyncByteStream):
     def __init__(self, timeout: Callable[[], float | None]) -> None:
         self._timeout = timeout
-        self._messages: deque[Message | None] = deque()
-        self._arrived = anyio.Event()
-        self._wake = _waker()
+        self._messages = Mailbox[Message | None]()
+        self.deliver = self._messages.put
         self.leave: Callable[[], object]
-
-    def deliver(self, message: Message | None) -> None:
-        self._messages.append(message)
-        self._wake(self._notice)
-
-    def _notice(self) -> None:
-        self._arrived.set()
 
     async def next(self) -> Message | None:
         try:
             with anyio.fail_after(self._timeout()):
-                while not self._messages:
-                    await self._arrived.wait()
-                    self._arrived = anyio.Event()
+                return await self._messages.take()
         except TimeoutError:
             raise httpx.ReadTimeout("the local server is silent") from None
-        return self._messages.popleft()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while (message := await self.next()) is not None:
@@ -273,12 +260,3 @@ class _AsyncBody(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self.leave()
-
-
-def _waker() -> Callable[[Callable[[], None]], object]:
-    """How another thread has a function run in this event loop, without waiting for it."""
-    if sniffio.current_async_library() == "trio":
-        import trio  # noqa: PLC0415, only where it runs already
-
-        return trio.lowlevel.current_trio_token().run_sync_soon
-    return asyncio.get_running_loop().call_soon_threadsafe

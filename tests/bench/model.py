@@ -7,7 +7,6 @@ of each, of which the first 32 are only read.
 
 from __future__ import annotations
 
-import json
 import math
 import pydoc_data.topics
 import shutil
@@ -20,33 +19,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
-import numpy as np
 
 from mistral_client.server.engine import Sampling
 from mistral_client.server.engines.llama_cpp import LlamaCppEngine
 from mistral_client.server.weights import default_model, read_header, smollm2
 
+from ..server.test_triplets import TRIPLETS
 from .contenders.answers import THREADS
 
 _READ_ONLY = 32
 _LENGTH = 480
 _TOPICS = ("try", "with", "identifiers", "typesmapping")
-_TRIPLETS = Path(__file__).parents[1] / "server" / "triplets.json"
 EXPERTS = range(1, 9)
 
 
 def texts() -> Iterator[str]:
     yield " ".join(pydoc_data.topics.topics[name] for name in _TOPICS)
-    triplets = json.loads(_TRIPLETS.read_text(encoding="utf-8"))
-    yield " ".join(_sentences(triplets))
-
-
-def _sentences(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _sentences(each)
+    triplets = [triplet for kind in TRIPLETS.values() for topic in kind.values() for triplet in topic]
+    yield " ".join(text for triplet in triplets for text in triplet)
 
 
 def perplexity(path: Path) -> float:
@@ -107,10 +97,10 @@ def _copy() -> Iterator[Path]:
 
 
 def _use(path: Path, experts: int) -> None:
-    field = gguf.GGUFReader(path, "r+").fields["llama.expert_used_count"]
-    number = field.parts[field.data[0]]
-    number[:] = np.uint32(experts)
-    number.base.flush() if isinstance(number.base, np.memmap) else None
+    reader = gguf.GGUFReader(path, "r+")
+    field = reader.fields["llama.expert_used_count"]
+    field.parts[field.data[0]][:] = experts
+    reader.data.flush()
 
 
 def _tokens_a_second(path: Path, tokens: int = 64) -> float:

@@ -22,7 +22,7 @@ def fill(sections: Mapping[str, Iterable[str]]) -> None:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """In Markdown."""
     for row in (head, ["---"] * len(head), *rows):
-        yield f"| {' | '.join(row)} |".replace("|  |", "| |")
+        yield f"| {' | '.join(row)} |"
 
 
 def goals(wanted: Iterable[Goal]) -> Iterator[str]:

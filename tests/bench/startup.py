@@ -6,25 +6,25 @@ are worth to embeddings.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from mistral_client.server.weights import default_model, mixtral_8x135m, smollm2
+from mistral_client.server.engines.needs import needs_of
+from mistral_client.server.weights import check_model, default_model, mixtral_8x135m, smollm2
 
-from ..server.process import Process, request
+from ..server.process import Process, post, request
 from .client import ROOT
 from .contenders.answers import THREADS
 from .model import texts
 
 ROUNDS = 5
-_COMMAND = Path(".venv/bin/mistral-client")
 
 
 def first_token(rounds: int = ROUNDS) -> float:
@@ -34,7 +34,15 @@ def first_token(rounds: int = ROUNDS) -> float:
     for _ in range(rounds):
         begun = time.perf_counter()
         process = subprocess.Popen(
-            [_COMMAND, "chat", "--endpoint", "local", "What is the best French cheese?"],
+            [
+                sys.executable,
+                "-m",
+                "mistral_client.cli",
+                "chat",
+                "--endpoint",
+                "local",
+                "What is the best French cheese?",
+            ],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -80,8 +88,9 @@ def memory(context_length: int, slots: int) -> Memory:
         resident = server.resident
     finally:
         server.end()
-    # 30 layers, three heads of 64 for keys and as many for values, in float16.
-    return Memory(resident, default_model().stat().st_size, slots * context_length * 30 * 2 * 3 * 64 * 2)
+    path = default_model()
+    needs = needs_of(path, check_model(path), context_length, slots)
+    return Memory(resident, needs.weights, needs.cache)
 
 
 class Batches(NamedTuple):
@@ -114,9 +123,7 @@ def embeddings(rounds: int = 3) -> Batches:
 
 
 def _embedded(server: Process, pieces: list[str]) -> None:
-    body = json.dumps({"model": "mistral-embed", "input": pieces}).encode()
-    head = f"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    received = server.ask(head.encode() + b"\r\n\r\n" + body)
+    received = server.ask(post("/v1/embeddings", model="mistral-embed", input=pieces))
     assert received.startswith(b"HTTP/1.1 200 "), received[:200]
 
 

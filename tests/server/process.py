@@ -100,9 +100,15 @@ class Process:
 
 def request(text: str, *headers: str, **fields: object) -> bytes:
     """A chat request."""
-    body = json.dumps({"model": "mistral-tiny", "messages": [{"role": "user", "content": text}], **fields}).encode()
+    messages = [{"role": "user", "content": text}]
+    return post("/v1/chat/completions", *headers, model="mistral-tiny", messages=messages, **fields)
+
+
+def post(path: str, *headers: str, **fields: object) -> bytes:
+    """A request with a body of these fields."""
+    body = json.dumps(fields).encode()
     lines = ("Host: localhost", "Content-Type: application/json", *headers, f"Content-Length: {len(body)}", "", "")
-    return "\r\n".join(("POST /v1/chat/completions HTTP/1.1", *lines)).encode() + body
+    return "\r\n".join((f"POST {path} HTTP/1.1", *lines)).encode() + body
 
 
 def answer(connection: socket.socket) -> bytes:

@@ -40,20 +40,19 @@ def q4_0(q4_1: Bytes) -> Bytes:
     importance = np.sqrt(squares.mean(dtype=np.float32) + squares)
     weighted = importance * weights
     largest = np.take_along_axis(weights, np.abs(weights).argmax(axis=1, keepdims=True), axis=1)
-    inverse = np.divide(-1, largest, out=np.zeros_like(largest), where=largest != 0)
+    inverse = _quotient(np.full_like(largest, -1), largest)
     best = np.full(len(weights), -1, np.float32)
     chosen = np.zeros(weights.shape, np.float32)
-    scales = np.zeros(len(weights), np.float32)
     for stretch in _STRETCHES:
         quants = np.clip(np.rint(weights * (stretch * inverse)), -8, 7)
-        product = np.einsum("ij,ij->i", weighted, quants)
-        norm = np.einsum("ij,ij,ij->i", importance, quants, quants)
-        # The best scale for these quants is product / norm, and then the error is a constant less product² / norm.
-        gain = np.divide(product * product, norm, out=np.zeros_like(norm), where=norm > 0)
+        product, norm = _fit(weighted, importance, quants)
+        # With the best scale for these quants the error is a constant less this.
+        gain = _quotient(product * product, norm)
         better = gain > best
         best[better], chosen[better] = gain[better], quants[better]
-        scales[better] = np.divide(product, norm, out=np.zeros_like(norm), where=norm > 0)[better]
-    return np.concatenate([_halves(scales), _nibbles((chosen + 8).astype(np.uint8))], axis=1).reshape(-1)
+    scales = _quotient(*_fit(weighted, importance, chosen))
+    packed = _nibbles((chosen + 8).astype(np.uint8).reshape(-1, 2, BLOCK // 2))
+    return np.concatenate([_halves(scales), packed], axis=1).reshape(-1)
 
 
 def q4_k(q4_1: Bytes) -> Bytes:
@@ -70,10 +69,19 @@ def q4_k(q4_1: Bytes) -> Bytes:
     d_min, of_minima = _six_bits(-lowest)
     steps = (d * of_scales)[..., None]
     above = weights + (d_min * of_minima)[..., None]
-    nearest = np.rint(np.divide(above, steps, out=np.zeros_like(above), where=steps > 0))
-    pairs = np.clip(nearest, 0, 15).astype(np.uint8).reshape(-1, 4, 2, BLOCK)
-    packed = (pairs[:, :, 0] | pairs[:, :, 1] << 4).reshape(-1, SUPER_BLOCK // 2)
+    nearest = np.rint(_quotient(above, steps))
+    packed = _nibbles(np.clip(nearest, 0, 15).astype(np.uint8).reshape(-1, 2, BLOCK)).reshape(-1, SUPER_BLOCK // 2)
     return np.concatenate([_halves(d), _halves(d_min), _packed_six(of_scales, of_minima), packed], axis=1).reshape(-1)
+
+
+def _fit(weighted: Floats, importance: Floats, quants: Floats) -> tuple[Floats, Floats]:
+    """Of each block the sums whose quotient is the best scale for these quants."""
+    return np.einsum("ij,ij->i", weighted, quants), np.einsum("ij,ij,ij->i", importance, quants, quants)
+
+
+def _quotient(numbers: Floats, divisors: Floats) -> Floats:
+    """0 where there is nothing to divide by."""
+    return np.divide(numbers, divisors, out=np.zeros_like(numbers), where=divisors != 0)
 
 
 def _parts(q4_1: Bytes) -> tuple[Floats, Floats, Bytes]:
@@ -83,8 +91,9 @@ def _parts(q4_1: Bytes) -> tuple[Floats, Floats, Bytes]:
     return halves[:, :1], halves[:, 1:], np.concatenate([blocks[:, 4:] & 15, blocks[:, 4:] >> 4], axis=1)
 
 
-def _nibbles(quants: Bytes) -> Bytes:
-    return np.asarray(quants[:, : BLOCK // 2] | quants[:, BLOCK // 2 :] << 4, np.uint8)
+def _nibbles(pairs: Bytes) -> Bytes:
+    """The first of each pair of rows in the lower halves of bytes, the second in the upper ones."""
+    return np.asarray(pairs[:, 0] | pairs[:, 1] << 4, np.uint8)
 
 
 def _halves(numbers: Floats) -> Bytes:
@@ -94,7 +103,7 @@ def _halves(numbers: Floats) -> Bytes:
 def _six_bits(numbers: Floats) -> tuple[Floats, Bytes]:
     """Eight numbers of each super-block, as multiples up to 63 of one."""
     unit = (numbers.max(axis=1, keepdims=True) / 63).astype("<f2").astype(np.float32)
-    multiples = np.rint(np.divide(numbers, unit, out=np.zeros_like(numbers), where=unit > 0))
+    multiples = np.rint(_quotient(numbers, unit))
     return unit, np.minimum(multiples, 63).astype(np.uint8)
 
 
