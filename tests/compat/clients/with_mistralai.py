@@ -63,7 +63,9 @@ def tools():
     result = {"role": "tool", "name": "get_weather", "content": c.WEATHER, "tool_call_id": call.id}
     answer = asked([*c.MESSAGES, message, result], tools=[c.TOOL], tool_choice="none", max_tokens=c.TOKENS)
     c.answered(answer.choices[0].message.content, answer.choices[0].finish_reason)
-    with client.chat.stream(model=c.MODEL, messages=c.MESSAGES, tools=[c.TOOL], tool_choice="any") as chunks:
+    # As the likeliest answer has it: drawn, it may hold more calls than one.
+    ask = {"model": c.MODEL, "messages": c.MESSAGES, "temperature": 0, "tools": [c.TOOL], "tool_choice": "any"}
+    with client.chat.stream(**ask) as chunks:
         choices = [chunk.data.choices[0] for chunk in chunks]
     (call,) = [call for choice in choices for call in choice.delta.tool_calls or []]
     c.called(call.id, call.function.name, call.function.arguments)
