@@ -103,6 +103,7 @@ from .served_models import from_file, from_options
 @click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="Of each key; else no limit.")
 @click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="Of each key; else no limit.")
 @click.option("--lenient", is_flag=True, help="Drop fields of requests that nobody knows, instead of refusing them.")
+@click.option("--no-inspector", is_flag=True, help="Do without the page that shows what is asked.")
 @click.option(
     "--log-level",
     type=click.Choice(["critical", "error", "warning", "info", "debug", "trace"]),
@@ -130,6 +131,7 @@ def serve(
     requests_per_minute: int | None,
     tokens_per_minute: int | None,
     lenient: bool,
+    no_inspector: bool,
     log_level: str,
 ) -> None:
     """Serve models over Mistral's API, to this machine only unless told otherwise.
@@ -141,6 +143,8 @@ def serve(
     try:
         from mistral_client.server.engine import EngineError
         from mistral_client.server.guard import LOOPBACK_HOSTS, Guard, is_origin
+        from mistral_client.server.inspector import Inspector
+        from mistral_client.server.inspector.page import PAGES
         from mistral_client.server.loading import find, load
         from mistral_client.server.models import Models
         from mistral_client.server.weights import WeightsError
@@ -164,7 +168,10 @@ def serve(
         with _listening(host, port, open_to_all=bool(keys)) as listener:
             bound = _bound_host(listener)
             hosts = {*LOOPBACK_HOSTS, bound} if _is_loopback(listener.getsockname()[0]) else None
-            guard = Guard(keys, hosts, origins, max_body)
+            # The page is for this machine, which must be able to call by a loopback address.
+            here = _here(listener)
+            inspector = None if no_inspector or here is None else Inspector()
+            guard = Guard(keys, hosts, origins, max_body, () if inspector is None else PAGES)
             # One model is loaded before anybody asks.
             limit = None if memory is None else int(memory * 1e9)
             offered = [load(specs[0], limit)] if len(specs) == 1 else [find(spec) for spec in specs]
@@ -177,12 +184,15 @@ def serve(
                     requests_per_minute=requests_per_minute,
                     tokens_per_minute=tokens_per_minute,
                     lenient=lenient,
+                    inspector=inspector,
                 )
                 url = _url(listener)
                 names = " and ".join(model.name for model in offered)
                 listen = "listens" if len(offered) == 1 else "listen"
                 click.echo(f"{names} {listen} on {url}; Ctrl-C ends it. To use it:", err=True)
                 click.echo(f"  export MISTRAL_ENDPOINT={url}", err=True)
+                if inspector is not None:
+                    click.echo(f"What is asked is shown at {here}/", err=True)
                 server.listen(listener)
     except ImportError as error:
         raise Failure(f"serve needs the local server: pip install 'mistral-client[local]' ({error})") from error
@@ -228,6 +238,14 @@ def _bound_host(listener: socket.socket) -> str:
     """The address as it stands in URLs."""
     host = str(listener.getsockname()[0])
     return f"[{host}]" if ":" in host else host
+
+
+def _here(listener: socket.socket) -> str | None:
+    """A loopback URL that leads to it, if there is one."""
+    address = ipaddress.ip_address(listener.getsockname()[0].partition("%")[0])
+    if address.is_loopback:
+        return _url(listener)
+    return f"http://localhost:{listener.getsockname()[1]}" if address.is_unspecified else None
 
 
 def _url(listener: socket.socket) -> str:

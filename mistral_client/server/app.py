@@ -33,6 +33,9 @@ from .generation import generating
 from .guard import Door, Guard
 from .held import Held, hold
 from .idempotency import Idempotency
+from .inspector import Inspector
+from .inspector.recorder import Recorder, call_of
+from .inspector.routes import routes
 from .loading import ModelSpec, load
 from .metrics import CONTENT_TYPE, Observation
 from .model import Model
@@ -56,6 +59,7 @@ def create_app(
     tokens_per_minute: int | None = None,
     guard: Guard | None = None,
     lenient: bool = False,
+    inspector: Inspector | None = None,
 ) -> FastAPI:
     """The application, for any ASGI server that runs its lifespan: the model is loaded and closed with it.
 
@@ -66,6 +70,8 @@ def create_app(
     requests_per_minute, tokens_per_minute: of each key; None is no limit.
     guard: who may come in; None for everybody, and any body.
     lenient: fields that nobody knows are dropped, not refused.
+    inspector: keeps the last calls and shows them on a page at `/`, to this machine only. `guard` has to let its page
+    pass without a key.
     """
 
     @asynccontextmanager
@@ -104,6 +110,9 @@ def create_app(
     app.add_middleware(Turnstile, crowded=app.state.crowded)
     if guard is not None:
         app.add_middleware(Door, guard=guard)
+    if inspector is not None:
+        app.add_middleware(Recorder, inspector=inspector)
+        app.include_router(routes(inspector))
     app.add_middleware(Correlation)
     _add_error_handlers(app)
     _add_routes(app)
@@ -183,6 +192,8 @@ def _add_routes(app: FastAPI) -> None:
         answer = await while_connected(request.receive, whole)
         if answer is not None:
             spend(request.scope, answer.usage.prompt_tokens)
+            if (call := call_of(request)) is not None:
+                call.prompt_tokens = answer.usage.prompt_tokens
         return _whole(answer)
 
 
@@ -222,7 +233,8 @@ async def _answered(
     """What the model generates, whole or in events. `ask` reads the request, in a thread."""
     request.state.model = body.model
     offered = models.offered(body.model)
-    observation = Observation(offered.metrics, partial(spend, request.scope))
+    call = call_of(request)
+    observation = Observation(offered.metrics, partial(spend, request.scope), call)
     place = offered.admission.enter(_client_key(request))
     prepared = None
 
@@ -240,9 +252,8 @@ async def _answered(
     model, wanted, prompt = prepared
     spend(request.scope, len(prompt))
     answer = Answer(body.model, wanted)
-    generation = generating(
-        model.engine, model.admission, prompt, wanted.samplings, place=place, observation=observation
-    )
+    samplings = wanted.samplings if call is None else call.ready(body.model, prompt, wanted.samplings)
+    generation = generating(model.engine, model.admission, prompt, samplings, place=place, observation=observation)
     if body.stream:
         response: Response = EventStream(answer, generation, request.app.state.patience)
     else:
