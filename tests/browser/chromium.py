@@ -24,6 +24,7 @@ _OPTIONS = (
     "--disable-sync",
     "--force-device-scale-factor=1",
     "--hide-scrollbars",
+    "--disable-lcd-text",
 )
 
 

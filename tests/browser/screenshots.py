@@ -71,7 +71,9 @@ def ask(url: str) -> None:
             random_seed=4,
         ) as stream:
             list(stream)
-    httpx.post(f"{url}/v1/chat/completions", content=json.dumps({"model": 1}), headers={"content-type": "application/json"})
+    httpx.post(
+        f"{url}/v1/chat/completions", content=json.dumps({"model": 1}), headers={"content-type": "application/json"}
+    )
 
 
 def wait(driver, what: str, seconds: float = 120) -> None:

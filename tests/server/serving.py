@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 
 from mistral_client.cli.http_server import Server
+from mistral_client.server.admission import WAITING
 from mistral_client.server.guard import Guard
 from mistral_client.server.loading import Loaded
 from mistral_client.server.models import Models
@@ -16,13 +17,21 @@ from tests.server.test_app import EchoEngine
 
 @contextlib.contextmanager
 def serving(
-    guard: Guard | None = None, *, engine: EchoEngine | None = None, log_level: str = "critical", **options: float
+    guard: Guard | None = None,
+    *,
+    engine: EchoEngine | None = None,
+    log_level: str = "critical",
+    queue: int = WAITING,
+    **options: object,
 ) -> Iterator[tuple[Server, str]]:
     """The server and its address, until the block is left."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         server = Server(
-            Models([Loaded("echo", "", engine or EchoEngine())]), log_level, guard=guard, **{"grace": 0, **options}
+            Models([Loaded("echo", "", engine or EchoEngine())], queue=queue),
+            log_level,
+            guard=guard,
+            **{"grace": 0, **options},
         )
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()

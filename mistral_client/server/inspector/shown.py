@@ -14,6 +14,7 @@ _READ = 64 * 2**10
 """Bytes of a body that is read for the list's sake."""
 
 _PREVIEW = 160
+_FAULT = 2000
 """Characters."""
 
 
@@ -37,6 +38,7 @@ def line(call: Call) -> dict[str, Any]:
         "stream": stream,
         "status": call.status,
         "outcome": call.outcome,
+        "fault": _fault(call.error),
         "replayed": call.replayed,
         "times": call.times,
         "prompt_tokens": call.prompt_tokens,
@@ -73,6 +75,24 @@ def _with_reply(told: dict[str, Any], reply: bytes) -> bytes:
 
 def _milliseconds(call: Call, moment: float | None) -> float | None:
     return None if moment is None else round((moment - call.begun) * 1000, 1)
+
+
+def _fault(error: bytes) -> str:
+    """What an error says, in whichever of the API's shapes it is."""
+    if not error:
+        return ""
+    text = error.decode("utf-8", "replace").removeprefix("event: error\n").removeprefix("data: ")
+    try:
+        said = from_json(text)
+    except ValueError:
+        return text[:_FAULT]
+    if not isinstance(said, dict):
+        return text[:_FAULT]
+    detail = said.get("message", said.get("detail", text))
+    if isinstance(detail, list):
+        issues = [f"{'.'.join(map(str, issue['loc']))}: {issue['msg']}" for issue in detail]
+        detail = "\n".join(issues)
+    return str(detail)[:_FAULT]
 
 
 def _about(body: bytes) -> tuple[str, str, bool]:

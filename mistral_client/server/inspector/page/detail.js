@@ -80,7 +80,7 @@ export class Detail {
     this.head.replaceChildren(
       element("div", { className: "title" },
         element("a", { className: "back", href: "#", "aria-label": "Back to the list" }, "‹ Calls"),
-        element("h2", {}, element("b", { className: `status ${look}` }, call.times > 1 ? `${word} × ${number(call.times)}` : word), ` ${kind(call)} `, element("span", { className: "model" }, call.model),
+        element("h2", {}, element("b", { className: `status ${look}` }, call.times > 1 ? `${word} × ${number(call.times)}` : word), element("span", { className: "kind" }, kind(call)), element("span", { className: "model" }, call.model),
           ...call.reasons.map((reason) => element("span", { className: "badge", title: "Why the answer ended" }, reason))),
         element("div", { className: "copies" }, ...copies)),
       ...(all.length > 1 ? [strip(all, call)] : []),
@@ -114,7 +114,7 @@ export class Detail {
     }
     this.pieces = reply.length;
     for (const answer of this.answers) answer?.text.classList.toggle("growing", call.outcome === "");
-    this.fault.replaceChildren(...fault(call, this.known.error));
+    this.fault.replaceChildren(...fault(call));
     if (near && call.outcome === "") this.panel.scrollTop = this.panel.scrollHeight;
   }
 
@@ -192,14 +192,14 @@ function message(look, name, ...parts) {
 
 const note = (words) => element("p", { className: "note" }, words);
 
-function* fault(call, error) {
-  const said = parsed(error.startsWith("event: error") ? error.slice(error.indexOf("data: ") + 6) : error);
-  const detail = Array.isArray(said?.detail) ? said.detail.map((one) => `${one.loc?.join(".")}: ${one.msg}`).join("\n") : said?.detail;
-  const words = said?.message ?? detail ?? error;
-  const names = [said?.type, said?.code].filter(Boolean).join(", ");
-  if (call.outcome === "failed") yield element("div", { className: "fault", role: "note" }, element("b", {}, names || `status ${call.status}`), element("p", {}, words || "The server failed; its log says why."));
-  if (call.outcome === "left") yield element("div", { className: "fault left", role: "note" }, element("b", {}, "The client left"), element("p", {}, "It closed its connection before the end of the answer, so the model stopped."));
-  if (call.outcome === "cut") yield element("div", { className: "fault", role: "note" }, element("b", {}, "Cut off"), element("p", {}, "The server closed the connection: the client did not read, or the server ended."));
+function* fault(call) {
+  const [look, word] = state(call);
+  const words = {
+    failed: call.fault || "The server failed; its log says why.",
+    left: "It closed its connection before the end of the answer, so the model stopped.",
+    cut: "The server closed the connection: the client did not read, or the server ended.",
+  }[call.outcome];
+  if (words) yield element("div", { className: `fault ${look}`, role: "note" }, element("b", {}, word), element("p", {}, words));
   if (call.replayed) yield note("An answer of an earlier attempt, given again: nothing was generated for this one.");
 }
 

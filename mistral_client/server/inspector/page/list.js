@@ -61,7 +61,7 @@ function link(call, all, isChosen) {
       element("time", {}, time(call.at))),
     element("span", { className: "preview" }, call.preview || call.agent || " "),
     element("span", { className: "second" },
-      bar(call),
+      call.outcome === "failed" ? element("span", { className: "why" }, call.fault) : bar(call),
       ...badges.map((badge) => element("span", { className: "badge" }, badge)),
       element("span", { className: "facts" }, facts.join(" · "))),
   );
