@@ -12,6 +12,11 @@ const SETTINGS = [
 /** Told the label of each call that is made here. */
 export const asked = new EventTarget();
 
+const running = new Map();
+
+/** How a call that was made here is left; undefined when it has ended, or was made elsewhere. */
+export const leave = (label) => running.get(label);
+
 export class Ask {
   constructor(path, body) {
     this.path = path;
@@ -19,7 +24,6 @@ export class Ask {
     this.text = element("textarea", { spellcheck: false, "aria-label": "The request as JSON", value: JSON.stringify(JSON.parse(body), null, 2), oninput: () => this.#read() });
     this.wrong = element("p", { className: "wrong", role: "alert" });
     this.send = element("button", { type: "submit", className: "primary" }, "Send");
-    this.stop = element("button", { type: "button", hidden: true, onclick: () => this.leave?.abort() }, "Stop");
     const settings = path.endsWith("completions") ? SETTINGS : [];
     const labels = settings.map(([name, options]) => {
       const field = element("input", { type: "number", ...options, oninput: () => this.#set(name, field.value === "" ? undefined : Number(field.value)) });
@@ -32,7 +36,7 @@ export class Ask {
       labels.push(element("label", { className: "check" }, field, "stream"));
     }
     this.form = element("form", { className: "ask", onsubmit: (event) => { event.preventDefault(); this.#ask(); } },
-      element("div", { className: "settings" }, ...labels), this.text, this.wrong, element("div", { className: "buttons" }, this.send, this.stop));
+      element("div", { className: "settings" }, ...labels), this.text, this.wrong, element("div", { className: "buttons" }, this.send));
     this.#read();
   }
 
@@ -62,22 +66,21 @@ export class Ask {
   }
 
   async #ask() {
-    this.leave = new AbortController();
-    this.stop.hidden = false;
-    this.wrong.textContent = "";
+    const leaving = new AbortController();
     const label = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
+    running.set(label, () => leaving.abort());
     asked.dispatchEvent(new CustomEvent("asked", { detail: label }));
     try {
       const response = await ask(this.path, {
         method: "POST",
         headers: { "Content-Type": "application/json", "Mistral-Inspector": label },
         body: this.text.value,
-        signal: this.leave.signal,
+        signal: leaving.signal,
       });
       for (const reader = response.body.getReader(); !(await reader.read()).done; ); // who does not read counts as gone
     } catch (error) {
       if (error.name !== "AbortError") this.wrong.textContent = error instanceof Unauthorized ? "The key is not right any more." : `It was not sent: ${error.message}`;
     }
-    this.stop.hidden = true;
+    running.delete(label);
   }
 }

@@ -1,6 +1,6 @@
 // One call in full: where its time went, the conversation, the prompt as the model saw it, the request.
 
-import { Ask } from "./ask.js";
+import { Ask, asked, leave } from "./ask.js";
 import { byId, element } from "./dom.js";
 import { attempts } from "./list.js";
 import { curl, python } from "./snippets.js";
@@ -10,6 +10,7 @@ import { kind, number, state, time } from "./words.js";
 
 const TABS = ["Conversation", "Prompt", "Request", "Ask again"];
 let lastTab = TABS[0];
+asked.addEventListener("asked", () => (lastTab = TABS[0]));
 
 export class Detail {
   /** known: body, error, prompt and so on, as the server tells of a call. */
@@ -76,6 +77,8 @@ export class Detail {
     const program = call.method === "GET" || body ? python(call, body) : null;
     const copies = call.method === "GET" || body ? [copy("Copy curl", () => curl(call, body, this.withKey))] : [];
     if (program !== null) copies.push(copy("Copy Python", () => program));
+    const stop = call.outcome === "" ? leave(call.label) : undefined;
+    if (stop) copies.unshift(element("button", { type: "button", className: "primary", onclick: stop }, "Stop"));
     const focused = this.head.contains(document.activeElement) ? document.activeElement.textContent : null;
     this.head.replaceChildren(
       element("div", { className: "title" },
