@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ from .chat import Answer, Asked, asked
 from .connection import PATIENCE, EventStream, while_connected
 from .correlation import Correlation
 from .embedding import embed
-from .engine import ContextLengthError, EngineError, UnsupportedError
+from .engine import ContextLengthError, EngineError, Sampling, UnsupportedError
 from .errors import WireError
 from .fim import asked_to_fill
 from .generation import generating
@@ -187,13 +187,11 @@ def _add_routes(app: FastAPI) -> None:
 
         async def whole() -> EmbeddingResponse:
             with offered.admission.place(_client_key(request)) as place:
-                return await embed(await hold(request, models.use(offered)), body, place)
+                return await embed(await hold(request, models.use(offered)), body, place, call_of(request))
 
         answer = await while_connected(request.receive, whole)
         if answer is not None:
             spend(request.scope, answer.usage.prompt_tokens)
-            if (call := call_of(request)) is not None:
-                call.prompt_tokens = answer.usage.prompt_tokens
         return _whole(answer)
 
 
@@ -252,7 +250,10 @@ async def _answered(
     model, wanted, prompt = prepared
     spend(request.scope, len(prompt))
     answer = Answer(body.model, wanted)
-    samplings = wanted.samplings if call is None else call.ready(body.model, prompt, wanted.samplings)
+    samplings: Sequence[Sampling] = wanted.samplings
+    if call is not None:
+        call.ready(body.model, len(prompt), prompt)
+        samplings = call.watch(samplings)
     generation = generating(model.engine, model.admission, prompt, samplings, place=place, observation=observation)
     if body.stream:
         response: Response = EventStream(answer, generation, request.app.state.patience)

@@ -99,10 +99,9 @@ class Observation:
 
     def started(self) -> None:
         """It has a slot."""
-        now = time.monotonic()
-        self._metrics.queued.observe(now - self._begun)
+        self._metrics.queued.observe(time.monotonic() - self._begun)
         if self._call is not None:
-            self._call.started = now
+            self._call.run()
 
     def token(self, number: int, piece: Piece) -> None:
         """Text of the n-th answer has come."""

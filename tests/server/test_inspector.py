@@ -133,6 +133,7 @@ def test_every_kind_of_call(served):
     assert [call["preview"] for call in calls] == ["go on", "one three", "", "hello", "hello"]
     assert [call["outcome"] for call in calls] == ["answered"] * 5
     assert calls[1]["prompt_tokens"] == 8
+    assert 0 < calls[1]["prepared"] <= calls[1]["started"] <= calls[1]["ended"]
     assert [call["stream"] for call in calls] == [False, False, False, False, True]
     assert [piece[0] for piece in server.call(3)["reply"]] == [0, 1]
     assert server.call(1)["prompt"] is None

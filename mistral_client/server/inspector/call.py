@@ -46,7 +46,6 @@ class Call:
     prepared: float | None = None
     """The prompt was made, and it waits for a slot. These and the following as `time.monotonic` has it."""
     started: float | None = None
-    """It has a slot."""
     first: float | None = None
     """The first text came."""
     latest: float | None = None
@@ -80,19 +79,25 @@ class Call:
     """Grows with each change, but for tokens."""
     kept: bool = True
 
-    def ready(self, model: str, prompt: Sequence[int], samplings: Sequence[Sampling]) -> Sequence[Sampling]:
-        """The prompt is made. Gives the samplings to run: with log-probabilities where somebody looks."""
+    def ready(self, model: str, tokens: int, prompt: Sequence[int] = ()) -> None:
+        """The prompt is made, and its tokens are counted; those of a chat are kept."""
         self.prepared = time.monotonic()
-        self.model = model
-        self.prompt_tokens = len(prompt)
+        self.model, self.prompt_tokens = model, tokens
         if self.kept:
             self.prompt = array("I", prompt)
+
+    def watch(self, samplings: Sequence[Sampling]) -> Sequence[Sampling]:
+        """The samplings to run: with log-probabilities where somebody looks."""
         if not self.watched:
             return samplings
         return [
             replace(sampling, logprobs=ALTERNATIVES) if sampling.logprobs is None else sampling
             for sampling in samplings
         ]
+
+    def run(self) -> None:
+        """It has a slot."""
+        self.started = time.monotonic()
 
     def take(self, number: int, now: float, piece: Piece) -> None:
         """Text of the n-th answer. From the engine's thread."""

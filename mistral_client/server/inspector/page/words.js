@@ -53,14 +53,10 @@ export function state(call) {
 
 /** Which part of its time a call spent on what. */
 export function spans(call) {
-  const computing = call.path === "/v1/embeddings" ? "Computing" : "Answering";
-  const moments = [
-    ["Preparing", "preparing", call.prepared],
-    ["Queue", "queue", call.started],
-    ["Reading the prompt", "prompt", call.first],
-    ["Writing", "writing", call.ended],
-  ];
-  if (call.prepared === null) return [[call.ended === null ? "So far" : computing, "preparing", 0, call.now]];
+  if (call.prepared === null) return [[call.ended === null ? "Preparing" : "Answering", "preparing", 0, call.now]];
+  const computing = call.path === "/v1/embeddings" ? [] : [["Reading the prompt", "prompt", call.first]];
+  const moments = [["Preparing", "preparing", call.prepared], ["Queue", "queue", call.started], ...computing];
+  moments.push([computing.length ? "Writing" : "Computing", "writing", call.ended]);
   const found = [];
   let from = 0;
   for (const [name, look, until] of moments) {
