@@ -189,10 +189,11 @@ def serve(
                 url = _url(listener)
                 names = " and ".join(model.name for model in offered)
                 listen = "listens" if len(offered) == 1 else "listen"
-                click.echo(f"{names} {listen} on {url}; Ctrl-C ends it. To use it:", err=True)
-                click.echo(f"  export MISTRAL_ENDPOINT={url}", err=True)
+                click.echo(f"{names} {listen} on {url}; Ctrl-C ends it.", err=True)
                 if inspector is not None:
-                    click.echo(f"What is asked is shown at {here}/", err=True)
+                    click.echo(f"The inspector shows what is asked: {here}/", err=True)
+                click.echo("To use it:", err=True)
+                click.echo(f"  export MISTRAL_ENDPOINT={url}", err=True)
                 server.listen(listener)
     except ImportError as error:
         raise Failure(f"serve needs the local server: pip install 'mistral-client[local]' ({error})") from error
