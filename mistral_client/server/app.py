@@ -112,10 +112,11 @@ def create_app(
         app.add_middleware(Door, guard=guard)
     if inspector is not None:
         app.add_middleware(Recorder, inspector=inspector)
-        app.include_router(routes(inspector))
     app.add_middleware(Correlation)
     _add_error_handlers(app)
     _add_routes(app)
+    if inspector is not None:
+        app.include_router(routes(inspector))
     return app
 
 

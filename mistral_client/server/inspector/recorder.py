@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from fastapi import Request
 from starlette.datastructures import Headers
@@ -90,6 +90,7 @@ class _Exchange:
         self._came = 0
         self._latest = b""
         self._left = False
+        self._failed = False
         self._sent = False
         """The end of the answer is on its way: who leaves now has it all."""
         self._ended = False
@@ -102,30 +103,31 @@ class _Exchange:
             self._take(message.get("body", b""), last=not message.get("more_body", False))
         return message
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         if self._ended:
-            await self._send(message)
-            return
+            return self._send(message)
         if message["type"] == "http.response.start":
             self._start(message)
-            await self._send(message)
-            return
-        body, failed = message.get("body", b""), (self._call.status or 0) >= 400
-        if failed:
-            self._call.error += body[: ERROR - len(self._call.error)]
-        elif message.get(FAILED):
-            failed, self._call.error = True, self._latest[:ERROR]
-        self._latest = body
-        self._sent = not message.get("more_body", False)
-        await self._send(message)
-        if self._sent:
-            self.end("failed" if failed else "answered")
+            return self._send(message)
+        if self._failed:
+            self._call.error += message.get("body", b"")[: ERROR - len(self._call.error)]
+        if not message.get("more_body", False):
+            return self._send_last(message)
+        self._latest = message["body"]
+        return self._send(message)  # for each event of a stream, so it is not awaited here
 
     def end(self, outcome: str) -> None:
         """Nothing more will come; only the first time counts."""
         if not self._ended:
             self._ended = True
             self._inspector.end(self._call, "left" if self._left else outcome)
+
+    async def _send_last(self, message: Message) -> None:
+        if message.get(FAILED):  # an event has said what went wrong
+            self._failed, self._call.error = True, self._latest[:ERROR]
+        self._sent = True
+        await self._send(message)
+        self.end("failed" if self._failed else "answered")
 
     def _take(self, body: bytes, *, last: bool) -> None:
         self._came += len(body)
@@ -140,7 +142,8 @@ class _Exchange:
     def _start(self, message: Message) -> None:
         self._call.status = message["status"]
         self._call.replayed = any(name == b"idempotent-replayed" for name, _ in message["headers"])
-        self._ended = message["status"] >= 400 and self._inspector.folded(self._call)
+        self._failed = message["status"] >= 400
+        self._ended = self._failed and self._inspector.folded(self._call)
         self._inspector.changed(self._call)
 
 
