@@ -58,6 +58,8 @@ def test_a_stream_grows_and_its_tokens_are_shaded(page):
         assert counts == sorted(counts)
     page.wait_for(".status", "client left")
     page.wait_for(".fault", "so the model stopped")
+    page.driver.refresh()  # the address leads to the call
+    page.wait_for(".fault", "so the model stopped")
     assert page.texts(".tokens.growing") == []
     doubts = page.run(
         "return [...document.querySelectorAll('.answer .token')].map((e) => Number(e.style.getPropertyValue('--doubt')))"

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from mistral_client import MistralClient, ServerError
 from mistral_client.server.app import create_app
-from mistral_client.server.engine import Generation, Piece, TokenText
+from mistral_client.server.engine import EngineError, Generation, Piece, TokenText
 from mistral_client.server.guard import Guard
 from mistral_client.server.inspector import Inspector
 from mistral_client.server.inspector import calls as store
@@ -337,6 +337,21 @@ def test_a_call_that_runs_can_be_forgotten(served):
     assert server.server._inspector._bytes == 0
 
 
+def test_bodies_of_calls_that_run_are_bounded():
+    inspector = Inspector(size=1000)
+    calls = [inspector.begin("POST", CHAT) for _ in range(5)]
+    for call in calls:
+        call.body = b"x" * 300
+        inspector.weigh(call)
+    assert [call.kept for call in calls] == [False, False, True, True, True]
+    assert inspector._bytes == 900
+    for call in calls:
+        inspector.end(call, "answered")
+    assert inspector._bytes == sum(call.size for call in inspector._calls) <= 1000
+    inspector.clear()
+    assert inspector._bytes == 0
+
+
 def test_pieces_of_one_call_are_bounded():
     call = Call(1, "POST", CHAT, "", "", "", "", watched=False)
     for _ in range(PIECES + 10):
@@ -349,20 +364,23 @@ def test_pieces_of_one_call_are_bounded():
     assert call.answer_tokens == PIECES + 10
 
 
-def test_a_flood_of_refusals_is_one_line(served):
+def test_a_flood_of_refusals_is_two_lines(served):
     server = served(Guard(Keys(["secret-1"]), open=PAGES))
     right = {"authorization": "Bearer secret-1"}
-    server.post(json=ASKED, headers=right)
-    for _ in range(30):
-        assert server.http.get("/v1/models").status_code == 401
-    assert server.post(json=ASKED).status_code == 401
+    for _ in range(3):
+        server.post(json=ASKED, headers=right)
+        for _ in range(5):
+            assert server.http.get("/v1/models").status_code == 401
+            assert server.post(json=ASKED).status_code == 401
     calls = server.calls(**right)
     assert [(call["status"], call["path"], call["times"]) for call in calls] == [
         (200, CHAT, 1),
-        (401, "/v1/models", 30),
-        (401, CHAT, 1),
+        (401, "/v1/models", 15),
+        (401, CHAT, 15),
+        (200, CHAT, 1),
+        (200, CHAT, 1),
     ]
-    assert server.http.get("/inspector/calls/32", headers=right).json()["body"] == ""
+    assert server.http.get(f"/inspector/calls/{calls[2]['number']}", headers=right).json()["body"] == ""
 
 
 def test_what_a_full_server_refuses_early_is_seen(served):
@@ -495,8 +513,15 @@ def test_who_looks_at_nothing_is_told_that_the_server_lives(served, monkeypatch)
 def test_a_model_that_is_gone_spells_nothing(served):
     server = served()
     server.post(json=ASKED)
-    models = server.server._models
-    models.offered("echo").model = None
+    offered = server.server._models.offered("echo")
+    assert server.call()["prompt"]
+
+    def closed(_tokens):
+        raise EngineError("the engine is closed")
+
+    server.engine.texts_of = closed
+    assert server.call()["prompt"] is None
+    offered.model = None
     assert server.call()["prompt"] is None
 
 

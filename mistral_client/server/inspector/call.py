@@ -74,7 +74,7 @@ class Call:
     about: tuple[str, str, bool] | None = None
     """What the list shows of the body, once somebody looked."""
     size: int = 0
-    """Bytes that it takes, about, when it has ended."""
+    """Its weight as it was last counted."""
     version: int = 0
     """Grows with each change, but for tokens."""
     kept: bool = True
@@ -118,8 +118,12 @@ class Call:
         self.ended, self.outcome = time.monotonic(), outcome
         if self.kept:
             self.reply = to_json(self.written())
-            self.size = len(self.body) + len(self.error) + len(self.reply) + self.prompt.itemsize * len(self.prompt)
         self.pieces = []
+
+    @property
+    def weight(self) -> int:
+        """Bytes of what is kept, but for the pieces while it runs."""
+        return len(self.body) + len(self.error) + len(self.reply) + self.prompt.itemsize * len(self.prompt)
 
     def forget(self) -> None:
         """Nobody can look at it any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator
+from itertools import islice
 
 import anyio
 
@@ -13,7 +14,10 @@ CALLS = 200
 """That are kept."""
 
 BYTES = 32 * 2**20
-"""That those may take together which have ended."""
+"""That they may take together, but for the answers of those that run."""
+
+_SHORTLY = 10
+"""Calls before a refusal."""
 
 TICK = 0.1
 """Seconds from one look at calls that run to the next."""
@@ -65,22 +69,28 @@ class Inspector:
     def end(self, call: Call, outcome: str) -> None:
         """A call has ended."""
         call.settle(outcome)
-        self._bytes += call.size
-        while self._bytes > self._most_bytes:
-            self._drop()
+        self.weigh(call)
         self.changed(call)
 
+    def weigh(self, call: Call) -> None:
+        """More or less is kept of a call."""
+        size = call.weight
+        self._bytes += size - call.size
+        call.size = size
+        while self._bytes > self._most_bytes:
+            self._drop()
+
     def folded(self, call: Call) -> bool:
-        """Whether a refusal is counted with the one before, which was the same: a flood must not wash all else away."""
-        if len(self._calls) < 2 or self._calls[-1] is not call or call.body:
+        """Whether a refusal is counted with one that came shortly before: a flood must not wash all else away."""
+        if not self._calls or self._calls[-1] is not call or call.body:
             return False
-        before = self._calls[-2]
-        if before.body or (before.status, before.method, before.path) != (call.status, call.method, call.path):
-            return False
-        self._calls.pop()
-        before.times += 1
-        self.changed(before)
-        return True
+        for before in islice(reversed(self._calls), 1, 1 + _SHORTLY):
+            if not before.body and (before.status, before.method, before.path) == (call.status, call.method, call.path):
+                self._calls.pop()
+                before.times += 1
+                self.changed(before)
+                return True
+        return False
 
     def find(self, number: int) -> Call | None:
         """The call of this number, if it is still there."""
@@ -122,5 +132,6 @@ class Inspector:
 
     def _drop(self) -> None:
         call = self._calls.popleft()
-        self._bytes -= call.size
         call.forget()
+        self._bytes -= call.size
+        call.size = 0

@@ -134,7 +134,8 @@ class _Exchange:
         if self._came <= BODY:
             self._body.append(body)
         if last:
-            self._call.body = b"".join(self._body) if self._came <= BODY else b""
+            self._call.body = b"".join(self._body) if self._call.kept and self._came <= BODY else b""
+            self._inspector.weigh(self._call)
             self._inspector.changed(self._call)
         if last or self._came > BODY:
             self._body.clear()

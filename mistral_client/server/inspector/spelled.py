@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Any
 
 from anyio import to_thread
 
-from mistral_client.server.engine import TokenText
+from mistral_client.server.engine import EngineError, TokenText
 from mistral_client.server.models import Models
 
 from .call import Call
@@ -25,10 +24,11 @@ async def prompt_of(call: Call, models: Models) -> list[list[Any]] | None:
     if offered.model is None or offered.leaving:
         return None
     tokens = call.prompt.tolist()
-    with offered.in_use():
-        texts = await to_thread.run_sync(
-            partial(offered.model.engine.texts_of, tokens), limiter=offered.admission.preparing
-        )
+    try:
+        with offered.in_use():
+            texts = await to_thread.run_sync(offered.model.engine.texts_of, tokens, limiter=offered.admission.preparing)
+    except EngineError:
+        return None
     return spelled(tokens, texts)
 
 

@@ -22,19 +22,19 @@ function receive({ oldest, calls: news }) {
     location.hash = made.number;
   }
   showList(calls, chosen());
-  if (news.some((call) => detail && attempts(calls, call).some((one) => one.number === detail.number))) refresh();
+  if (news.some((call) => attempts(calls, call).some((one) => one.number === chosen()))) refresh();
 }
 
 /** Bring the chosen call up to what the list knows of it. */
 async function refresh() {
   const number = chosen();
-  document.body.classList.toggle("chosen", number !== null);
-  if (number === null) {
+  const call = calls.get(number);
+  document.body.classList.toggle("chosen", call !== undefined);
+  if (!call) {
     detail = null;
     byId("call").hidden = true;
     byId("nothing").hidden = false;
   }
-  const call = calls.get(number);
   if (!call || fetching) return;
   if (detail?.number === number) detail.update(calls, call);
   fetching = true;
