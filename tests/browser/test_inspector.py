@@ -118,13 +118,13 @@ def test_what_is_written_is_never_html(page):
 
 def test_asking_again_with_other_settings(page):
     with page.client() as client:
-        client.chat("mistral-tiny", [{"role": "user", "content": "say it again"}], max_tokens=4)
+        client.chat("mistral-tiny", [{"role": "user", "content": "say it again"}], max_tokens=4, random_seed=2**60 + 7)
     page.click(LIST + " a")
     page.click("[role=tab]", "Ask again")
     page.wait_for("textarea")
     page.write(".settings input[type=number]:nth-of-type(1)", "0.5")
     asked = json.loads(page.run("return document.querySelector('textarea').value"))
-    assert asked["temperature"] == 0.5
+    assert (asked["temperature"], asked["random_seed"]) == (0.5, 2**60 + 7)
     page.write("textarea", "{")
     page.wait_for(".wrong", "This is not JSON")
     assert page.run("return document.querySelector('.ask [type=submit]').disabled")
@@ -167,7 +167,7 @@ def test_attempts_share_a_line(page):
 
 def test_calls_as_programs(page, tmp_path):
     with page.client() as client:
-        given = {"max_tokens": 5, "random_seed": 7, "temperature": 0.0, "stop": ['it\'s \\ "over"']}
+        given = {"max_tokens": 5, "random_seed": 2**60 + 7, "temperature": 0.0, "stop": ['it\'s \\ "over"']}
         messages = [{"role": "user", "content": 'it\'s "quoted" $HOME \\ and\nso on ✂'}]
         answer = client.chat("mistral-tiny", messages, **given).choices[0].message.content
         with client.chat_stream("mistral-tiny", messages, **given) as stream:
@@ -180,6 +180,7 @@ def test_calls_as_programs(page, tmp_path):
         page.wait_for(".copies button", "Copy Python")
         program = tmp_path / "program.py"
         program.write_text(page.copied("Copy Python"), encoding="utf-8")
+        assert f"random_seed={2**60 + 7}," in program.read_text(encoding="utf-8")
         done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60)
         assert (done.stderr, done.stdout.rstrip("\n")) == ("", answer)
         command = page.copied("Copy curl")

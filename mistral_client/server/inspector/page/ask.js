@@ -1,6 +1,7 @@
 // The same call again with other settings. It appears in the list like any other.
 
 import { element } from "./dom.js";
+import { parse, pretty } from "./json.js";
 import { Unauthorized, ask } from "./server.js";
 
 const SETTINGS = [
@@ -21,7 +22,7 @@ export class Ask {
   constructor(path, body) {
     this.path = path;
     this.fields = new Map();
-    this.text = element("textarea", { spellcheck: false, "aria-label": "The request as JSON", value: JSON.stringify(JSON.parse(body), null, 2), oninput: () => this.#read() });
+    this.text = element("textarea", { spellcheck: false, "aria-label": "The request as JSON", value: pretty(body), oninput: () => this.#read() });
     this.wrong = element("p", { className: "wrong", role: "alert" });
     this.send = element("button", { type: "submit", className: "primary" }, "Send");
     const settings = path.endsWith("completions") ? SETTINGS : [];
@@ -42,7 +43,7 @@ export class Ask {
 
   #set(name, value) {
     try {
-      this.text.value = JSON.stringify({ ...JSON.parse(this.text.value), [name]: value }, null, 2);
+      this.text.value = JSON.stringify({ ...parse(this.text.value), [name]: value }, null, 2);
     } catch {
       return; // it says so already
     }
@@ -52,7 +53,7 @@ export class Ask {
   #read() {
     let value = null;
     try {
-      value = JSON.parse(this.text.value);
+      value = parse(this.text.value);
       this.wrong.textContent = "";
     } catch (error) {
       this.wrong.textContent = `This is not JSON: ${error.message}`;
@@ -61,7 +62,7 @@ export class Ask {
     for (const [name, field] of this.fields) {
       if (document.activeElement === field) continue;
       if (field.type === "checkbox") field.checked = value?.[name] === true;
-      else field.value = value?.[name] ?? "";
+      else field.value = value?.[name] === undefined ? "" : JSON.stringify(value[name]);
     }
   }
 

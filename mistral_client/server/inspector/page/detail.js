@@ -2,6 +2,7 @@
 
 import { Ask, asked, leave } from "./ask.js";
 import { byId, element } from "./dom.js";
+import { parsed, pretty } from "./json.js";
 import { attempts } from "./list.js";
 import { curl, python } from "./snippets.js";
 import { answerTokens, promptTokens, readable } from "./tokens.js";
@@ -149,13 +150,12 @@ export class Detail {
 
   #request() {
     const { call, body, error } = this.known;
-    const value = parsed(body);
     const facts = [["Time", time(call.at)], ["Client", call.agent], ["Correlation id", call.correlation]].filter(([, value]) => value);
     const made = [
       element("dl", { className: "facts" }, ...facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)))),
       element("h3", {}, `${call.method} ${call.path}`),
     ];
-    if (body) made.push(element("pre", { tabIndex: 0 }, value === null ? body : JSON.stringify(value, null, 2)));
+    if (body) made.push(element("pre", { tabIndex: 0 }, pretty(body)));
     if (error) {
       const told = error.startsWith("event: error") ? error.slice(error.indexOf("data: ") + 6) : error;
       made.push(element("h3", {}, `Answered with ${call.status}`), element("pre", { tabIndex: 0 }, pretty(told)));
@@ -170,14 +170,16 @@ export class Detail {
 
 function* messages(asked) {
   for (const { role, content, tool_calls: calls, name } of Array.isArray(asked.messages) ? asked.messages : []) {
-    const parts = [text(content), ...(calls ? [element("pre", {}, pretty(JSON.stringify(calls)))] : [])];
+    const parts = [text(content), ...(calls ? [element("pre", {}, JSON.stringify(calls, null, 2))] : [])];
     yield message(String(role), name ? `${role} ${name}` : String(role), ...parts.filter((part) => part !== null));
   }
   if (asked.prompt !== undefined) yield message("user", "prompt", text(asked.prompt));
   if (asked.suffix) yield message("user", "suffix", text(asked.suffix));
   const inputs = asked.input === undefined ? [] : [asked.input].flat();
   for (const [at, input] of inputs.slice(0, 50).entries()) yield message("user", inputs.length > 1 ? `text ${at + 1} of ${inputs.length}` : "text", text(input));
-  if (asked.tools?.length) yield message("tool", "tools", element("pre", {}, pretty(JSON.stringify(asked.tools))));
+  if (!Array.isArray(asked.tools) || !asked.tools.length) return;
+  const names = asked.tools.map((tool) => String(tool?.function?.name)).join(", ");
+  yield message("tool", "tools", element("details", {}, element("summary", {}, names), element("pre", {}, JSON.stringify(asked.tools, null, 2))));
 }
 
 function text(content) {
@@ -225,13 +227,3 @@ function copy(name, made) {
   });
   return button;
 }
-
-function parsed(json) {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return null;
-  }
-}
-
-const pretty = (json) => (parsed(json) === null ? json : JSON.stringify(parsed(json), null, 2));

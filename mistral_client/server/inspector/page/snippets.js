@@ -1,5 +1,7 @@
 // A call as a command and as a program.
 
+import { isNumber, parse } from "./json.js";
+
 const CALLS = {
   "/v1/chat/completions": ["chat", "chat_stream"],
   "/v1/fim/completions": ["completion", "completion_stream"],
@@ -21,7 +23,7 @@ export function curl(call, body, withKey) {
 export function literal(value, indent = "") {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
-  if (typeof value !== "object") return JSON.stringify(value);
+  if (typeof value !== "object" || isNumber(value)) return JSON.stringify(value);
   const [open, close] = Array.isArray(value) ? "[]" : "{}";
   const deeper = `${indent}    `;
   const parts = (inner) => Array.isArray(value)
@@ -36,7 +38,7 @@ export function literal(value, indent = "") {
 export function python(call, body) {
   const names = CALLS[call.path];
   if (!names || (!body && call.method !== "GET")) return null;
-  const { stream, ...asked } = body ? JSON.parse(body) : {};
+  const { stream, ...asked } = body ? parse(body) : {};
   const given = Object.entries(asked).map(([name, value]) => `        ${name}=${literal(value, "        ")},\n`).join("");
   const made = `client.${names[stream ? 1 : 0]}(${given ? `\n${given}    ` : ""})`;
   const rest = stream
