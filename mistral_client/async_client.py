@@ -19,6 +19,7 @@ from anyio import to_thread
 from anyio.lowlevel import current_token
 
 from . import _calls
+from ._assembly import Assembly, whole
 from ._body import araw, areceived, close_soon, run_out
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, Request
 from ._chunks import ChunkDecoder
@@ -30,6 +31,7 @@ from ._retry import RetryBudget, RetryPolicy
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
 from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
+from .models.common import UsageInfo
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
 
@@ -274,6 +276,8 @@ class AsyncChatStream(Generic[AnswerT]):
         self._config = config
         self._response: httpx.Response | None = None
         self._ready: deque[AnswerT] = deque()
+        self._answer: Assembly | None = None
+        self._outcome: Assembly | MistralException | None = None
         self._begun = False
         self._closed = False
 
@@ -290,9 +294,10 @@ class AsyncChatStream(Generic[AnswerT]):
         except BaseException as error:
             await self.close()
             if isinstance(error, MistralException):
-                self._effort.written_on(error)
+                self._outcome = self._effort.written_on(error).again()
             raise
         if chunk is None:
+            self._outcome = self._answer
             await self.close()
             raise StopAsyncIteration
         return chunk
@@ -313,10 +318,36 @@ class AsyncChatStream(Generic[AnswerT]):
                 close_soon(self._token, self._hang_up_quietly)
             warn(_DROPPED, ResourceWarning, source=self, stacklevel=2)
 
+    async def text(self) -> str:
+        """The whole text of the first answer. Reads what is left, and raises what the stream raised."""
+        return (await self._read_all()).text
+
+    async def final_response(self) -> ChatCompletionResponse:
+        """The answer put together from its chunks. Reads what is left, and raises what the stream raised.
+
+        Its usage is 0 tokens, and `created` 0, where the server did not say.
+        """
+        return (await self._read_all()).response()
+
+    @property
+    def usage(self) -> UsageInfo | None:
+        """Tokens read and written; None until it came, which is at the end."""
+        return None if self._answer is None else self._answer.usage
+
+    @property
+    def response_headers(self) -> dict[str, str] | None:
+        """Those of the server's response, by names in lower case; None before it is there."""
+        return None if self._response is None else dict(self._response.headers)
+
     async def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""
         self._closed = True
         await self._hang_up()
+
+    async def _read_all(self) -> Assembly:
+        async for _ in self:
+            pass
+        return whole(self._outcome, self._answer)
 
     async def _open(self) -> None:
         if self._begun or self._closed:
@@ -325,8 +356,10 @@ class AsyncChatStream(Generic[AnswerT]):
         self._token = current_token()
         try:
             await self._send(self._begin, self._effort)
-        except BaseException:
+        except BaseException as error:
             await self.close()
+            if isinstance(error, MistralException):
+                self._outcome = error.again()
             raise
         self._begun = True
 
@@ -338,10 +371,11 @@ class AsyncChatStream(Generic[AnswerT]):
         self._bytes = araw(response)
         try:
             self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
+            self._answer = self._decoder.answer
             self._chunks: Iterator[AnswerT] = iter(())
             self._heard = False
             self._ready.clear()
-            while not self._decoder.begun and (chunk := await self._read()) is not None:
+            while not self._answer.begun and (chunk := await self._read()) is not None:
                 self._ready.append(chunk)
         except BaseException:
             await self._hang_up()

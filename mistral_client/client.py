@@ -17,6 +17,7 @@ from warnings import warn
 import httpx
 
 from . import _calls
+from ._assembly import Assembly, whole
 from ._body import hangup, raw, received
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, Request
 from ._chunks import ChunkDecoder
@@ -28,6 +29,7 @@ from ._retry import RetryBudget, RetryPolicy
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
 from .exceptions import ArgumentError, MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
+from .models.common import UsageInfo
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
 
@@ -275,6 +277,8 @@ class ChatStream(Generic[AnswerT]):
         self._config = config
         self._response: httpx.Response | None = None
         self._ready: deque[AnswerT] = deque()
+        self._answer: Assembly | None = None
+        self._outcome: Assembly | MistralException | None = None
         self._begun = False
         self._closed = False
 
@@ -291,9 +295,10 @@ class ChatStream(Generic[AnswerT]):
         except BaseException as error:
             self.close()
             if isinstance(error, MistralException):
-                self._effort.written_on(error)
+                self._outcome = self._effort.written_on(error).again()
             raise
         if chunk is None:
+            self._outcome = self._answer
             self.close()
             raise StopIteration
         return chunk
@@ -313,10 +318,36 @@ class ChatStream(Generic[AnswerT]):
             self.close()
             warn(_DROPPED, ResourceWarning, source=self, stacklevel=2)
 
+    def text(self) -> str:
+        """The whole text of the first answer. Reads what is left, and raises what the stream raised."""
+        return self._read_all().text
+
+    def final_response(self) -> ChatCompletionResponse:
+        """The answer put together from its chunks. Reads what is left, and raises what the stream raised.
+
+        Its usage is 0 tokens, and `created` 0, where the server did not say.
+        """
+        return self._read_all().response()
+
+    @property
+    def usage(self) -> UsageInfo | None:
+        """Tokens read and written; None until it came, which is at the end."""
+        return None if self._answer is None else self._answer.usage
+
+    @property
+    def response_headers(self) -> dict[str, str] | None:
+        """Those of the server's response, by names in lower case; None before it is there."""
+        return None if self._response is None else dict(self._response.headers)
+
     def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""
         self._closed = True
         self._hang_up()
+
+    def _read_all(self) -> Assembly:
+        for _ in self:
+            pass
+        return whole(self._outcome, self._answer)
 
     def _open(self) -> None:
         if self._begun or self._closed:
@@ -324,8 +355,10 @@ class ChatStream(Generic[AnswerT]):
         self._effort = Effort(self._config, self._call, time.monotonic)
         try:
             self._send(self._begin, self._effort)
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, MistralException):
+                self._outcome = error.again()
             raise
         self._begun = True
 
@@ -337,10 +370,11 @@ class ChatStream(Generic[AnswerT]):
         self._bytes = raw(response)
         try:
             self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
+            self._answer = self._decoder.answer
             self._chunks: Iterator[AnswerT] = iter(())
             self._heard = False
             self._ready.clear()
-            while not self._decoder.begun and (chunk := self._read()) is not None:
+            while not self._answer.begun and (chunk := self._read()) is not None:
                 self._ready.append(chunk)
         except BaseException:
             self._hang_up()

@@ -28,6 +28,7 @@ Errors hold plain values and no live request or response, so they pickle and kee
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any, Self
 
 
@@ -85,6 +86,12 @@ class MistralException(Exception):
         """The same error, with what was received of the answer."""
         self.text, self.finish_reason, self.usage = text, finish_reason, usage
         return self
+
+    def again(self) -> Self:
+        """A copy without the traceback, which holds what the error met on its way."""
+        twin = copy(self)
+        twin.__cause__ = self.__cause__
+        return twin
 
     def hide(self, masked: Callable[[str], str]) -> None:
         """Mask what the server has said; not `text`, which is an answer."""
