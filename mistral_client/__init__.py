@@ -19,8 +19,9 @@ from ._version import __version__
 if TYPE_CHECKING:
     from ._config import Limits
     from ._install import install_as_mistralai
-    from .async_client import AsyncChatStream, MistralAsyncClient
-    from .client import ChatStream, MistralClient
+    from ._structured import ParsedChatCompletionResponse
+    from .async_client import AsyncChatStream, AsyncParsedChatStream, MistralAsyncClient
+    from .client import ChatStream, MistralClient, ParsedChatStream
     from .exceptions import (
         ArgumentError,
         AuthenticationError,
@@ -36,9 +37,11 @@ if TYPE_CHECKING:
         ProtocolError,
         RateLimitError,
         RequestTimeout,
+        ResponseParsingError,
         ServerError,
         StreamInterrupted,
         StreamTimeout,
+        TooManyToolSteps,
     )
     from .models.chat_completion import (
         AudioChunk,
@@ -79,6 +82,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArgumentError",
     "AsyncChatStream",
+    "AsyncParsedChatStream",
     "AudioChunk",
     "AuthenticationError",
     "ChatCompletionRequest",
@@ -118,6 +122,8 @@ __all__ = [
     "ModelPermission",
     "NamedToolChoice",
     "NotFoundError",
+    "ParsedChatCompletionResponse",
+    "ParsedChatStream",
     "PermissionDeniedError",
     "Prediction",
     "ProtocolError",
@@ -126,12 +132,14 @@ __all__ = [
     "RequestTimeout",
     "ResponseFormat",
     "ResponseFormats",
+    "ResponseParsingError",
     "Role",
     "ServerError",
     "StreamInterrupted",
     "StreamTimeout",
     "TextChunk",
     "ThinkingChunk",
+    "TooManyToolSteps",
     "Tool",
     "ToolCall",
     "ToolChoice",
@@ -150,6 +158,7 @@ _HOMES = (
     "models.chat_completion",
     "models.fim",
     "_config",
+    "_structured",
     "client",
     "async_client",
     "_install",

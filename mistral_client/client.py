@@ -11,12 +11,12 @@ from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
 from random import random
-from typing import Any, Generic, NoReturn, Self, Unpack, cast
+from typing import Any, Generic, NoReturn, Self, Unpack, cast, overload
 from warnings import warn
 
 import httpx
 
-from . import _calls
+from . import _calls, _structured
 from ._assembly import Assembly, whole
 from ._body import hangup, raw, received
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, Request
@@ -26,6 +26,7 @@ from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
 from ._pool import PoolTransport
 from ._retry import RetryBudget, RetryPolicy
+from ._structured import Form, Growth, ParsedChatCompletionResponse, ParsedT
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
 from .exceptions import ArgumentError, MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
@@ -96,25 +97,102 @@ class MistralClient:
         """Delete a fine-tuned model of one's own."""
         return self._answer(_calls.delete_model(model_id, options))
 
+    @overload
     def chat(
-        self, messages: Messages | str, model: str | Messages | None = None, **options: Unpack[ChatOptions]
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: None = None,
+        **options: Unpack[ChatOptions],
+    ) -> ChatCompletionResponse: ...
+    @overload
+    def chat(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: type[ParsedT],
+        max_reasks: int = 0,
+        **options: Unpack[ChatOptions],
+    ) -> ParsedChatCompletionResponse[ParsedT]: ...
+    @overload
+    def chat(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any,
+        max_reasks: int = 0,
+        **options: Unpack[ChatOptions],
+    ) -> ParsedChatCompletionResponse[Any]: ...
+    def chat(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any = None,
+        max_reasks: int = 0,
+        **options: Unpack[ChatOptions],
     ) -> ChatCompletionResponse:
         """The answer to a conversation.
 
         messages and model: in either order, as both were in use. Messages are `ChatMessage` objects or dicts.
+        response_model: a type that the answer shall be read into, as `parsed`: a pydantic model, a dataclass, a
+            TypedDict, `list[int]` or any other that pydantic can describe.
+        max_reasks: how often the model is asked again where its answer is not of that type, and is told why.
         options: temperature, top_p, max_tokens, stop, random_seed, tools and the rest of `ChatOptions`.
 
-        Raises `ArgumentError` before anything is sent, or another `MistralException`.
+        Raises `ArgumentError` before anything is sent, `ResponseParsingError` for an answer that is not of the type, or
+        another `MistralException`.
         """
+        if response_model is not None or max_reasks:
+            return self._follow(_structured.asking(messages, model, response_model, max_reasks, options))
         return self._answer(_calls.chat(messages, model, options))
 
+    @overload
     def chat_stream(
-        self, messages: Messages | str, model: str | Messages | None = None, **options: Unpack[ChatOptions]
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: None = None,
+        **options: Unpack[ChatOptions],
+    ) -> ChatStream[ChatCompletionStreamResponse]: ...
+    @overload
+    def chat_stream(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: type[ParsedT],
+        **options: Unpack[ChatOptions],
+    ) -> ParsedChatStream[ParsedT]: ...
+    @overload
+    def chat_stream(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any,
+        **options: Unpack[ChatOptions],
+    ) -> ParsedChatStream[Any]: ...
+    def chat_stream(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any = None,
+        **options: Unpack[ChatOptions],
     ) -> ChatStream[ChatCompletionStreamResponse]:
         """The answer to a conversation, in chunks as they are generated; arguments as in `chat`.
 
         The request is sent at the first iteration, or on entering a `with` block.
         """
+        if response_model is not None:
+            form = _structured.form_of(response_model)
+            call = _calls.chat_stream(messages, model, form.asked(options))
+            return ParsedChatStream(call, partial(self._send, call), self._config, form)
         call = _calls.chat_stream(messages, model, options)
         return ChatStream(call, partial(self._send, call), self._config)
 
@@ -413,6 +491,36 @@ class ChatStream(Generic[AnswerT]):
         with suppress(*FAILURES), hangup(cast("httpx.Response", self._response)):
             for _ in self._bytes:
                 pass
+
+
+class ParsedChatStream(ChatStream[ChatCompletionStreamResponse], Generic[ParsedT]):
+    """A stream whose answer is read into a type. It is iterated for its chunks, or by `partials` for its value."""
+
+    def __init__(
+        self,
+        call: Call[ChatCompletionStreamResponse],
+        send: Callable[[_Receive, Effort], object],
+        config: Config,
+        form: Form[ParsedT],
+    ) -> None:
+        super().__init__(call, send, config)
+        self._form = form
+
+    def partials(self) -> Iterator[Any]:
+        """The value as it grows, with each chunk that adds to it: plain JSON values, not checked, the last one whole.
+
+        A text or a number that is still coming is given as far as it has come.
+        """
+        growth = Growth(self._form)
+        for _ in self:
+            yield from growth.of(self._answer.text if self._answer else "")
+
+    def final_response(self) -> ParsedChatCompletionResponse[ParsedT]:
+        """The answer put together from its chunks, and its value. Reads what is left.
+
+        Raises what the stream raised, or `ResponseParsingError` for an answer that is not of the type.
+        """
+        return self._form.parsed(super().final_response())
 
 
 _MAX_CONNECTIONS = 100

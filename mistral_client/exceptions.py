@@ -9,6 +9,8 @@
     │   ├── NotFoundError
     │   ├── InvalidRequestError
     │   ├── ProtocolError
+    │   ├── ResponseParsingError
+    │   ├── TooManyToolSteps
     │   └── MistralAPIStatusException
     │       ├── RateLimitError
     │       └── ServerError
@@ -44,7 +46,7 @@ class MistralException(Exception):
     attempts, elapsed: requests sent for this call, and seconds spent on it.
     retryable: whether the same call may well succeed a moment later.
     text, finish_reason, usage: what a stream had given when it failed: the text of its first choice, exactly, and the
-        other two if they came; usage as a dict of the wire's names.
+        other two if they came; usage as a dict of the wire's names. Of an answer that cannot be used, what it had.
     """
 
     retryable: bool = False
@@ -175,6 +177,23 @@ class InvalidRequestError(MistralAPIException):
 
 class ProtocolError(MistralAPIException):
     """An answer that is not what the API promises: not JSON, not an event stream, a field missing, a redirect."""
+
+
+class ResponseParsingError(MistralAPIException):
+    """An answer that holds no value of the `response_model`. The message says what is wrong where.
+
+    text, finish_reason, usage: the answer, as it is.
+    """
+
+
+class TooManyToolSteps(MistralAPIException):
+    """The model still called tools when `max_steps` was reached.
+
+    messages: the conversation so far, in the wire's words, with the results of all calls: it can go on from there.
+    text, finish_reason, usage: of the last answer, and the tokens of all.
+    """
+
+    messages: tuple[dict[str, Any], ...] = ()
 
 
 class MistralAPIStatusException(MistralAPIException):

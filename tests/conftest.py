@@ -79,6 +79,9 @@ class BlockingStream:
     def __exit__(self, *_: object) -> None:
         self._portal.call(self._stream.__aexit__, None, None, None)
 
+    def partials(self) -> Iterator[Any]:
+        return iter(BlockingStream(self._portal, self._stream.partials()))
+
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._stream, name)
         if not callable(value):
