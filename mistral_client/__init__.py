@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._config import Limits
     from ._install import install_as_mistralai
     from ._structured import ParsedChatCompletionResponse
+    from ._tools import ToolRun, ToolStep, tool_of
     from .async_client import AsyncChatStream, AsyncParsedChatStream, MistralAsyncClient
     from .client import ChatStream, MistralClient, ParsedChatStream
     from .exceptions import (
@@ -143,10 +144,13 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolChoice",
+    "ToolRun",
+    "ToolStep",
     "ToolType",
     "UsageInfo",
     "__version__",
     "install_as_mistralai",
+    "tool_of",
 ]
 
 # Cheapest first: a name is looked for in one after the other.
@@ -159,6 +163,7 @@ _HOMES = (
     "models.fim",
     "_config",
     "_structured",
+    "_tools",
     "client",
     "async_client",
     "_install",

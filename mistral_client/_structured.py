@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from . import _calls
 from ._assembly import text_of
 from ._calls import ChatOptions, validation_message
-from ._flow import Flow
+from ._flow import Flow, summed
 from ._json_schema import schema_of
 from .exceptions import ArgumentError, ResponseParsingError
 from .models.chat_completion import ChatCompletionResponse, ChatMessage, FinishReason, Role
@@ -169,14 +169,6 @@ def form_of(response_model: Any) -> Form[Any]:
         return _kept_form(response_model)
     except TypeError:  # it has no hash
         return _form(response_model)
-
-
-def summed(one: UsageInfo | None, other: UsageInfo) -> UsageInfo:
-    """What two requests took together; what else is known of them is that of the last."""
-    if one is None:
-        return other
-    counts = {name: (getattr(one, name), getattr(other, name)) for name in UsageInfo.model_fields}
-    return other.model_copy(update={name: sum(pair) for name, pair in counts.items() if None not in pair})
 
 
 class _NoValue(Exception):

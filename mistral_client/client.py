@@ -16,10 +16,20 @@ from warnings import warn
 
 import httpx
 
-from . import _calls, _structured
+from . import _calls, _structured, _tools
 from ._assembly import Assembly, whole
 from ._body import hangup, raw, received
-from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, Request
+from ._calls import (
+    AnswerOptions,
+    AnswerT,
+    Call,
+    CallOptions,
+    ChatOptions,
+    EmbeddingOptions,
+    FIMOptions,
+    Messages,
+    Request,
+)
 from ._chunks import ChunkDecoder
 from ._config import Config, Limits, resolve, secret
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
@@ -27,6 +37,7 @@ from ._flow import Flow, ResultT, Run, Together
 from ._pool import PoolTransport
 from ._retry import RetryBudget, RetryPolicy
 from ._structured import Form, Growth, ParsedChatCompletionResponse, ParsedT
+from ._tools import ToolRun, ToolStep
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
 from .exceptions import ArgumentError, MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
@@ -195,6 +206,42 @@ class MistralClient:
             return ParsedChatStream(call, partial(self._send, call), self._config, form)
         call = _calls.chat_stream(messages, model, options)
         return ChatStream(call, partial(self._send, call), self._config)
+
+    def run_tools(
+        self,
+        messages: Messages | str,
+        model: str | Messages,
+        tools: Iterable[Callable[..., Any]],
+        *,
+        max_steps: int = 10,
+        on_step: Callable[[ToolStep], Any] | None = None,
+        raise_errors: bool = False,
+        **options: Unpack[AnswerOptions],
+    ) -> ToolRun:
+        """A conversation in which the model calls Python functions, until its answer calls none.
+
+        tools: functions with annotated parameters and a docstring, as for `tool_of`; their arguments are checked.
+            Asynchronous functions need a `MistralAsyncClient`, which calls the others in threads.
+        max_steps: at most so many answers.
+        on_step: called after each answer and its calls. What it raises ends the conversation.
+        raise_errors: what a function raises is raised, and not told to the model.
+        options: as in `chat`. A `tool_choice` that demands a call is for the first answer; later ones are free.
+
+        Raises `TooManyToolSteps`, which holds the conversation, when the last answer that may be still calls functions;
+        `ArgumentError` before anything is sent, or another `MistralException`.
+        """
+        return self._follow(
+            _tools.running(
+                messages,
+                model,
+                tools,
+                options,
+                max_steps=max_steps,
+                on_step=on_step,
+                raise_errors=raise_errors,
+                asynchronous=False,
+            )
+        )
 
     def embeddings(
         self, model: str, input: str | Iterable[str], **options: Unpack[EmbeddingOptions]
