@@ -28,6 +28,7 @@ from .models.fim import FIMCompletionRequest
 from .models.models import ModelCard, ModelDeleted, ModelList
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
+ParsedT = TypeVar("ParsedT")
 
 Messages = Iterable[ChatMessage | Mapping[str, Any]]
 

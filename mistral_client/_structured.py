@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, cast
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
@@ -15,14 +15,12 @@ from pydantic_core import from_json
 
 from . import _calls
 from ._assembly import text_of
-from ._calls import ChatOptions, validation_message
+from ._calls import ChatOptions, ParsedT, validation_message
 from ._flow import Flow, summed
 from ._json_schema import schema_of
 from .exceptions import ArgumentError, ResponseParsingError
 from .models.chat_completion import ChatCompletionResponse, ChatMessage, FinishReason, Role
 from .models.common import UsageInfo
-
-ParsedT = TypeVar("ParsedT")
 
 
 class ParsedChatCompletionResponse(ChatCompletionResponse, Generic[ParsedT]):
@@ -105,6 +103,10 @@ class Form(Generic[ParsedT]):
         answer = [ChatMessage(role=Role.assistant, content=error.text)] if error.text else []
         return [*answer, ChatMessage(role=Role.user, content=wrong + wanted)]
 
+    def growth(self) -> Growth:
+        """Of one answer, from its beginning."""
+        return Growth(wrapped=self.wrapper is not None)
+
     def _value(self, text: str, *, cut: bool) -> ParsedT:
         """The one value of the type in a text. Raises `_NoValue`."""
         documents = _documents(text)
@@ -143,8 +145,8 @@ class Form(Generic[ParsedT]):
 class Growth:
     """The value of an answer that is still coming."""
 
-    def __init__(self, form: Form[Any]) -> None:
-        self._wrapped = form.wrapper is not None
+    def __init__(self, *, wrapped: bool) -> None:
+        self._wrapped = wrapped
         self._last: Any = _NOTHING
 
     def of(self, text: str) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from random import random
-from typing import Any, Generic, NoReturn, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, Unpack, cast, overload
 from warnings import warn
 from weakref import WeakKeyDictionary
 
@@ -18,7 +18,7 @@ import httpx
 from anyio import to_thread
 from anyio.lowlevel import current_token
 
-from . import _calls, _structured, _tools
+from . import _calls
 from ._assembly import Assembly, whole
 from ._body import araw, areceived, close_soon, run_out
 from ._calls import (
@@ -30,6 +30,7 @@ from ._calls import (
     EmbeddingOptions,
     FIMOptions,
     Messages,
+    ParsedT,
     Request,
 )
 from ._chunks import ChunkDecoder
@@ -38,14 +39,16 @@ from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
 from ._pool import AsyncPoolTransport
 from ._retry import RetryBudget, RetryPolicy
-from ._structured import Form, Growth, ParsedChatCompletionResponse, ParsedT
-from ._tools import ToolRun, ToolStep
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
 from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.common import UsageInfo
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
+
+if TYPE_CHECKING:
+    from ._structured import Form, ParsedChatCompletionResponse
+    from ._tools import ToolRun, ToolStep
 
 _Receive = Callable[[httpx.Response], Awaitable[Response]]
 
@@ -151,6 +154,8 @@ class MistralAsyncClient:
         another `MistralException`.
         """
         if response_model is not None or max_reasks:
+            from . import _structured  # noqa: PLC0415  # who does without need not wait for it
+
             return await self._follow(_structured.asking(messages, model, response_model, max_reasks, options))
         return await self._answer(_calls.chat(messages, model, options))
 
@@ -194,6 +199,8 @@ class MistralAsyncClient:
         The request is sent at the first iteration, or on entering an `async with` block.
         """
         if response_model is not None:
+            from . import _structured  # noqa: PLC0415
+
             form = _structured.form_of(response_model)
             call = _calls.chat_stream(messages, model, form.asked(options))
             return AsyncParsedChatStream(call, partial(self._send, call), self._config, form)
@@ -223,6 +230,8 @@ class MistralAsyncClient:
         Raises `TooManyToolSteps`, which holds the conversation, when the last answer that may be still calls functions;
         `ArgumentError` before anything is sent, or another `MistralException`.
         """
+        from . import _tools  # noqa: PLC0415
+
         return await self._follow(
             _tools.running(
                 messages,
@@ -560,7 +569,7 @@ class AsyncParsedChatStream(AsyncChatStream[ChatCompletionStreamResponse], Gener
 
         A text or a number that is still coming is given as far as it has come.
         """
-        growth = Growth(self._form)
+        growth = self._form.growth()
         async for _ in self:
             for value in growth.of(self._answer.text if self._answer else ""):
                 yield value

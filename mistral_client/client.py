@@ -11,12 +11,12 @@ from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
 from random import random
-from typing import Any, Generic, NoReturn, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, Unpack, cast, overload
 from warnings import warn
 
 import httpx
 
-from . import _calls, _structured, _tools
+from . import _calls
 from ._assembly import Assembly, whole
 from ._body import hangup, raw, received
 from ._calls import (
@@ -28,6 +28,7 @@ from ._calls import (
     EmbeddingOptions,
     FIMOptions,
     Messages,
+    ParsedT,
     Request,
 )
 from ._chunks import ChunkDecoder
@@ -36,14 +37,16 @@ from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
 from ._pool import PoolTransport
 from ._retry import RetryBudget, RetryPolicy
-from ._structured import Form, Growth, ParsedChatCompletionResponse, ParsedT
-from ._tools import ToolRun, ToolStep
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
 from .exceptions import ArgumentError, MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.common import UsageInfo
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
+
+if TYPE_CHECKING:
+    from ._structured import Form, ParsedChatCompletionResponse
+    from ._tools import ToolRun, ToolStep
 
 _Receive = Callable[[httpx.Response], Response]
 
@@ -158,6 +161,8 @@ class MistralClient:
         another `MistralException`.
         """
         if response_model is not None or max_reasks:
+            from . import _structured  # noqa: PLC0415  # who does without need not wait for it
+
             return self._follow(_structured.asking(messages, model, response_model, max_reasks, options))
         return self._answer(_calls.chat(messages, model, options))
 
@@ -201,6 +206,8 @@ class MistralClient:
         The request is sent at the first iteration, or on entering a `with` block.
         """
         if response_model is not None:
+            from . import _structured  # noqa: PLC0415
+
             form = _structured.form_of(response_model)
             call = _calls.chat_stream(messages, model, form.asked(options))
             return ParsedChatStream(call, partial(self._send, call), self._config, form)
@@ -230,6 +237,8 @@ class MistralClient:
         Raises `TooManyToolSteps`, which holds the conversation, when the last answer that may be still calls functions;
         `ArgumentError` before anything is sent, or another `MistralException`.
         """
+        from . import _tools  # noqa: PLC0415
+
         return self._follow(
             _tools.running(
                 messages,
@@ -558,7 +567,7 @@ class ParsedChatStream(ChatStream[ChatCompletionStreamResponse], Generic[ParsedT
 
         A text or a number that is still coming is given as far as it has come.
         """
-        growth = Growth(self._form)
+        growth = self._form.growth()
         for _ in self:
             yield from growth.of(self._answer.text if self._answer else "")
 
