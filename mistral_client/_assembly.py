@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -10,7 +10,6 @@ from .exceptions import MistralException, StreamInterrupted
 from .models.chat_completion import (
     ChatCompletionResponse,
     ChatCompletionResponseChoice,
-    ChatCompletionStreamResponse,
     ChatMessage,
     Content,
     ContentChunk,
@@ -41,17 +40,19 @@ class Assembly:
     def __init__(self) -> None:
         self.begun = False
         self.usage: UsageInfo | None = None
-        self._last: ChatCompletionStreamResponse | None = None
+        self._frame: Any = None
         self._choices: dict[int, _Choice] = {}
         self._extra: dict[str, Any] = {}
 
-    def add(self, chunk: Any) -> None:
-        """Keep what a chunk brings. Raises `AnswerGoesOn`."""
-        self._last = chunk
+    def add(self, chunk: Any, unknown: Mapping[str, Any] | None) -> None:
+        """Keep what a chunk brings. Raises `AnswerGoesOn`.
+
+        unknown: its fields that nobody here knows.
+        """
         # Past pydantic's `__getattr__`, with which each attribute takes a hundredth of all that a chunk takes.
         fields = chunk.__dict__
-        if chunk.__pydantic_extra__:
-            self._extra.update(chunk.__pydantic_extra__)
+        if unknown:
+            self._extra.update(unknown)
         if fields["usage"] is not None:
             self.usage = fields["usage"]
         for part in fields["choices"]:
@@ -59,6 +60,7 @@ class Assembly:
             choice = self._choices.get(told["index"])
             if choice is None:
                 choice = self._choices[told["index"]] = _Choice()
+                self._frame = chunk
             delta = told["delta"]
             said = delta.__dict__
             content, reason = said["content"], told["finish_reason"]
@@ -100,14 +102,11 @@ class Assembly:
         Fields that nobody here knows: those of a chunk are as they came last; of a choice, lists are joined; of a
         delta, lists and texts are.
         """
-        last = self._last
-        if last is None:
-            raise TypeError("there is no chunk")
         return ChatCompletionResponse(
-            id=last.id,
+            id=self._frame.id,
             object="chat.completion",
-            created=last.created or 0,
-            model=last.model,
+            created=self._frame.created or 0,
+            model=self._frame.model,
             choices=[choice.whole(index) for index, choice in sorted(self._choices.items())],
             usage=self.usage or UsageInfo(prompt_tokens=0, total_tokens=0, completion_tokens=0),
             **self._extra,

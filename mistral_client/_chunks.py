@@ -96,7 +96,7 @@ class ChunkDecoder(Generic[AnswerT]):
         if unknown or event.id is not None:
             self._check_order(_number(event, unknown or {}))
         try:
-            self.answer.add(chunk)
+            self.answer.add(chunk, unknown)
         except AnswerGoesOn as error:
             raise self._out_of_order(str(error)) from None
         return chunk

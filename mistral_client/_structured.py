@@ -210,12 +210,12 @@ def _documents(text: str) -> list[str]:
         text = fenced[1].strip()
     if _is_json(text):
         return [text]
-    found = []
+    found: list[str] = []
     at = 0
     while begin := _OPENING.search(text, at):
         try:
             _, at = _DECODER.raw_decode(text, begin.start())
-            found.append(text[begin.start() : at])
+            found += filter(_is_json, [text[begin.start() : at]])
         except json.JSONDecodeError as error:
             # What stood before the error is part of something broken, and what is cut has no end to go on from.
             if error.pos >= len(text) or error.msg.startswith("Unterminated string"):

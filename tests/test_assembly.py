@@ -164,6 +164,8 @@ def test_calls_that_come_whole():
 def test_calls_without_an_id():
     bare = {"function": {"name": "f", "arguments": "{}"}}
     assert calls_of(bare, bare) == [("f", "{}", None)] * 2
+    pieces = [{"index": 0, "function": {"name": "f"}}, {"index": 0, "function": {"arguments": "{}"}}]
+    assert calls_of(*pieces) == [("f", "{}", None)]
     other = {"index": 0, "function": {"name": "g", "arguments": "{}"}}
     assert calls_of({"index": 0, **bare}, other) == [("f", "{}", None), ("g", "{}", None)]
 

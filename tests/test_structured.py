@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, Optional
@@ -184,7 +185,7 @@ def test_a_type(kind, written, value):
     assert type(parsed(kind, document)) is type(value)
 
 
-@pytest.mark.parametrize("kind", [type(len), MistralClient, 7], ids=["functions", "clients", "7"])
+@pytest.mark.parametrize("kind", [type(len), MistralClient, 7, Callable[[int], int]])
 def test_a_type_that_json_has_no_words_for(kind):
     with pytest.raises(ArgumentError, match=r"response_model: "):
         _structured.form_of(kind)
@@ -205,6 +206,16 @@ def test_objects_that_take_more_stay_open():
         a: int
 
     assert _structured.form_of(Open).schema["additionalProperties"] is True
+
+
+def test_patterns_without_lookaround_are_asked_for():
+    class Code(BaseModel):
+        model_config = ConfigDict(regex_engine="python-re")
+        plain: str = Field(pattern="^[a-z]+$")
+        ahead: str = Field(pattern="^(?=a)[a-z]+$")
+
+    properties = _structured.form_of(Code).schema["properties"]
+    assert (properties["plain"].get("pattern"), properties["ahead"].get("pattern")) == ("^[a-z]+$", None)
 
 
 def test_properties_may_be_called_like_keywords():
@@ -287,6 +298,7 @@ def test_a_cut_after_the_json_is_whole_is_no_harm():
         (City, '{"name": "x", "population": -1}', "stop", "population: Input should be greater than or equal to 0"),
         (Node, '{"label": "a", "children": [{}]}', "stop", "children.0.label: Field required"),
         (list[int], '{"value": [1, "x"]}', "stop", "value.1: Input should be a valid integer"),
+        (list[str], 'So: ["\\ud800"]', "stop", "no whole JSON"),  # which Python's own parser takes
         (City, "[1] {}", "stop", "none of 2 JSON documents fits, and of the last: name: Field required"),
         (City, f'{PLACE} or {{"name": "Lyon"}}', "stop", "holds 2 values"),
         (City, "", "stop", "has no text"),
@@ -408,8 +420,8 @@ def test_partials_pass_over_text_around(make_client, raw_server):
     stream = client.chat_stream(HELLO, "m", response_model=City)
     *_, last = stream.partials()
     assert (last, stream.final_response().parsed) == (ANY_PLACE, PARIS)
-    client = make_client(KEY, raw_server(streamed("nothing", 3)).url)
-    assert list(client.chat_stream(HELLO, "m", response_model=City).partials()) == []
+    client = make_client(KEY, raw_server(streamed("nothing {here}, nor [there}", 3)).url)
+    assert list(client.chat_stream(HELLO, "m", response_model=City).partials()) == [{}]
 
 
 def test_a_stream_that_breaks_off_and_one_that_does_not_fit(make_client, raw_server):
