@@ -86,8 +86,9 @@ class Form(Generic[ParsedT]):
         text = text_of(choice.message.content) if choice else ""
         reason = choice and choice.finish_reason
         try:
-            if choice is None or not text.strip():
-                raise _NoValue(_without_text(choice.message if choice else None))
+            if not text.strip():
+                text = _refusal(choice.message if choice else None)
+                raise _NoValue("the model refused" if text else "the answer has no text")
             value = self._value(text, cut=reason in _CUT)
         except _NoValue as error:
             failure = ResponseParsingError(str(error))
@@ -194,12 +195,10 @@ def _form(response_model: Any) -> Form[Any]:
 _kept_form = lru_cache(maxsize=64)(_form)
 
 
-def _without_text(message: ChatMessage | None) -> str:
-    """Why a message has no text."""
-    refusal = message and (message.model_extra or {}).get("refusal")
-    if isinstance(refusal, str) and refusal:
-        return f"the model refused: {refusal}"
-    return "the answer calls tools" if message and message.tool_calls else "the answer has no text"
+def _refusal(message: ChatMessage | None) -> str:
+    """In what words the model refused, on servers that say so."""
+    refusal = (message.model_extra or {}).get("refusal") if message else None
+    return refusal if isinstance(refusal, str) else ""
 
 
 def _documents(text: str) -> list[str]:

@@ -471,7 +471,9 @@ class ChatStream(Generic[AnswerT]):
     @property
     def response_headers(self) -> dict[str, str] | None:
         """Those of the server's response, by names in lower case; None before it is there."""
-        return None if self._response is None else dict(self._response.headers)
+        if self._response is None:
+            return None
+        return {name: self._effort.masked(value) for name, value in self._response.headers.items()}
 
     def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""

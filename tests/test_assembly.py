@@ -284,6 +284,12 @@ def test_the_whole_text_and_the_whole_answer(make_client, raw_server):
         assert (stream.text(), stream.final_response()) == (TEXT, answer)
 
 
+def test_a_key_that_the_server_sends_back_in_a_header_is_masked(make_client, raw_server):
+    head = chunked_head().replace(b"\r\n\r\n", f"\r\nx-echo: Bearer {KEY}\r\n\r\n".encode())
+    with make_client(KEY, raw_server([head, *STREAM[1:]]).url).chat_stream(HELLO, "m") as stream:
+        assert stream.response_headers["x-echo"] == "Bearer ***"
+
+
 def test_a_completion_comes_together_too(make_client, raw_server):
     client = make_client(KEY, raw_server(STREAM).url)
     assert client.completion_stream("codestral", "def f(").final_response().choices[0].message.content == TEXT

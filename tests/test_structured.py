@@ -314,11 +314,10 @@ def test_an_answer_that_is_not_of_the_type(kind, content, finish_reason, message
 
 
 def test_a_refusal_and_calls_in_place_of_an_answer():
-    assert (
-        wrong(City, None, refusal="I cannot help with that.").message == "the model refused: I cannot help with that."
-    )
+    error = wrong(City, None, refusal="I cannot help with that.")
+    assert (error.message, error.text) == ("the model refused", "I cannot help with that.")
     call = {"id": "aaaaaaaaa", "function": {"name": "f", "arguments": "{}"}}
-    assert "calls tools" in wrong(City, "", tool_calls=[call]).message
+    assert wrong(City, "", tool_calls=[call], refusal=None).message == "the answer has no text"
     empty = ChatCompletionResponse.model_validate({**ANSWER, "choices": []})
     with pytest.raises(ResponseParsingError, match="no text"):
         _structured.form_of(City).parsed(empty)
