@@ -87,8 +87,9 @@ class Form(Generic[ParsedT]):
         reason = choice and choice.finish_reason
         try:
             if not text.strip():
-                text = _refusal(choice.message if choice else None)
-                raise _NoValue("the model refused" if text else "the answer has no text")
+                refusal = _refusal(choice.message if choice else None)
+                text = refusal or text
+                raise _NoValue("the model refused" if refusal else "the answer has no text")
             value = self._value(text, cut=reason in _CUT)
         except _NoValue as error:
             failure = ResponseParsingError(str(error))
