@@ -134,9 +134,8 @@ class _Callable:
             about = schema["properties"][parameter.name]
             if parameter.name in meanings:
                 about.setdefault("description", meanings[parameter.name])
-            if (default := _as_json(parameter.default)) is not None:
-                about["default"] = from_json(default)
-        schema.pop("description", None)
+            if (default := _as_json(parameter.default)) is not Parameter.empty:
+                about["default"] = default
         about_it = {"description": description} if description else {}
         self.tool = Tool(function=Function(name=self.name, parameters=schema, **about_it))
 
@@ -206,14 +205,12 @@ def _field(parameter: Parameter) -> tuple[Any, Any]:
     return kind, Field(alias=parameter.name, default_factory=lambda: None)
 
 
-def _as_json(default: Any) -> bytes | None:
-    """A default as JSON, where it can be written so."""
-    if default is Parameter.empty:
-        return None
+def _as_json(default: Any) -> Any:
+    """A default as it is in JSON; where it cannot be, as if there were none."""
     try:
-        return to_json(default)
-    except PydanticSerializationError:
-        return None
+        return from_json(to_json(default), allow_inf_nan=False)
+    except ValueError:
+        return Parameter.empty
 
 
 _BY_NAME = {Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY}

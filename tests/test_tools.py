@@ -7,6 +7,7 @@ import enum
 import functools
 import inspect
 import json
+import math
 import pickle
 from typing import Annotated, Any, Literal
 
@@ -224,12 +225,14 @@ def test_no_docstring_and_no_annotation():
 
 
 def test_names_that_pydantic_has_for_itself_and_defaults_that_are_no_json():
-    def f(self: int, schema: str, model_config: bool, _hidden: int, copy=object(), json: list[int] = [1]): ...  # noqa: B006, B008
+    nothing, ones = object(), [1]
+
+    def f(self: int, schema: str, model_config: bool, _hidden: int, copy=nothing, nan=math.nan, json=ones): ...
 
     parameters = tool_of(f).function.parameters
     assert parameters["required"] == ["self", "schema", "model_config", "_hidden"]
     assert parameters["properties"]["json"]["default"] == [1]
-    assert "default" not in parameters["properties"]["copy"]
+    assert "default" not in parameters["properties"]["copy"] | parameters["properties"]["nan"]
 
 
 class Desk:
