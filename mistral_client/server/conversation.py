@@ -31,7 +31,7 @@ def turns_of(messages: Sequence[ChatMessage]) -> list[Turn]:
     Raises `WireError` where they do not make a conversation, or hold more than text.
     """
     turns = [_turn(f"messages.{position}", message) for position, message in enumerate(messages)]
-    _check_order(messages)
+    check_order(messages)
     return turns
 
 
@@ -44,7 +44,8 @@ def check_function_name(name: str) -> None:
         )
 
 
-def _check_order(messages: Sequence[ChatMessage]) -> None:
+def check_order(messages: Sequence[ChatMessage]) -> None:
+    """Raises `WireError` where the roles do not make a conversation, or calls and their results do not match."""
     for before, after in pairwise(messages):
         if after.role not in _MAY_FOLLOW[Role(before.role)]:
             raise errors.message_order(f"Unexpected role '{after.role}' after role '{before.role}'")
@@ -96,10 +97,11 @@ def _turn(where: str, message: ChatMessage) -> Turn:
 def _call(call: ToolCall) -> Call:
     _check_call_id(call.id)
     check_function_name(call.function.name)
-    return Call(call.id, call.function.name, _arguments(call.function))
+    return Call(call.id, call.function.name, arguments_of(call.function))
 
 
-def _arguments(function: FunctionCall) -> str:
+def arguments_of(function: FunctionCall) -> str:
+    """The arguments of a call as JSON. Raises `WireError` for what is none."""
     if not isinstance(function.arguments, str):
         return json.dumps(function.arguments, ensure_ascii=False)
     try:
