@@ -30,8 +30,8 @@ from mistral_client.models.common import UsageInfo
 
 from ..engine import Generation
 from ..metrics import Observation
-from .failure import of_upstream
-from .request import call_id
+from .failure import no_call, of_upstream
+from .request import call_id, must_call
 from .upstreams import Asked
 
 Content = str | list[TextChunk | ThinkingChunk]
@@ -43,15 +43,17 @@ class Answer:
     def __init__(self, body: ChatCompletionRequest, observation: Observation) -> None:
         self.failed = False
         """An event has said what went wrong."""
-        last = body.messages[-1]
-        self._prefix = last.content if last.prefix and isinstance(last.content, str) else ""
+        self.prefix = ""
+        """What it begins with, because the request says so and the other server does not repeat it."""
         self._body = body
         self._observation = observation
         self._id = uuid.uuid4().hex
         self._created = int(time.time())
 
     def whole(self, answer: ChatCompletionResponse) -> ChatCompletionResponse:
-        """The same answer in Mistral's words."""
+        """The same answer in Mistral's words. Raises `WireError` for one without the calls that were asked for."""
+        if must_call(self._body) and not any(choice.message.tool_calls for choice in answer.choices):
+            raise no_call()
         usage = _usage(answer.usage)
         choices = [self._choice(choice, usage) for choice in answer.choices]
         self._ended(usage, [str(choice.finish_reason) for choice in choices])
@@ -72,8 +74,8 @@ class Answer:
         """
         for index in range(self._body.n or 1):
             yield self._event(index, DeltaMessage(role=Role.assistant, content=""))
-            if self._prefix:
-                yield self._event(index, DeltaMessage(content=self._prefix))
+            if self.prefix:
+                yield self._event(index, DeltaMessage(content=self.prefix))
         calls: dict[int, dict[int, ToolCall]] = {}
         reasons: dict[int, str] = {}
         usage: UsageInfo | None = None
@@ -94,6 +96,10 @@ class Answer:
             self.failed = True
             yield encode_event(of_upstream(error).json(), "error")
             return
+        if must_call(self._body) and not any(calls.values()):
+            self.failed = True
+            yield encode_event(no_call().json(), "error")
+            return
         whole = _usage(usage)
         told = {index: self._reason(reason, bool(calls[index]), whole) for index, reason in reasons.items()}
         self._ended(whole, [*told.values()])
@@ -109,7 +115,7 @@ class Answer:
         content = _content(choice.message)
         message = ChatMessage(
             role=Role.assistant,
-            content=self._prefix + content if isinstance(content, str) else content,
+            content=self.prefix + content if isinstance(content, str) else content,
             tool_calls=calls or None,
         )
         reason = self._reason(str(choice.finish_reason), bool(calls), usage)

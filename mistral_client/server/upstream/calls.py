@@ -25,7 +25,7 @@ from ..metrics import Observation
 from ..rate_limit import spend
 from . import embeddings
 from .answer import Answer
-from .request import request_of
+from .request import prefix_of, request_of
 from .upstreams import Asked, Upstream, Upstreams
 
 TheUpstreams = Annotated[Upstreams, Depends(the_models)]
@@ -72,8 +72,10 @@ async def _answered(request: Request, upstreams: Upstreams, body: ChatCompletion
     answer = Answer(body, observation)
 
     def arguments(upstream: Upstream) -> dict[str, Any]:
+        dialect = upstream.dialect(offered.name)
         # The body as a whole is another one; the arguments are there for the client's own check.
-        sent = request_of(body, offered.name, upstream.dialect(offered.name))
+        sent = request_of(body, offered.name, dialect)
+        answer.prefix = "" if dialect.repeats else prefix_of(body)
         return {"messages": body.messages, "model": offered.name, "extra_body": sent}
 
     @asynccontextmanager

@@ -15,11 +15,13 @@ class Dialect:
 
     fields: of Mistral's fields that OpenAI has no word for, those that it takes, each with its name there.
     going_on: what tells it to go on from the last assistant message; None where it cannot.
+    repeats: such an answer begins with that message, as Mistral's does.
     """
 
     name: str
     fields: Mapping[str, str] = field(default_factory=dict)
     going_on: Mapping[str, Any] | None = None
+    repeats: bool = False
 
 
 _GOING_ON = {"add_generation_prompt": False, "continue_final_message": True}
@@ -34,7 +36,7 @@ VLLM = Dialect("vllm", _SAMPLED, _GOING_ON)
 SGLANG = Dialect("sglang", _SAMPLED, {"continue_final_message": True})
 """python/sglang/srt/entrypoints/openai/protocol.py of https://github.com/sgl-project/sglang"""
 
-LLAMA_CPP = Dialect("llama.cpp", {"top_k": "top_k", "repetition_penalty": "repeat_penalty"}, {})
+LLAMA_CPP = Dialect("llama.cpp", {"top_k": "top_k", "repetition_penalty": "repeat_penalty"}, {}, repeats=True)
 """tools/server/README.md of https://github.com/ggml-org/llama.cpp: it always goes on from a last assistant message."""
 
 DIALECTS = {dialect.name: dialect for dialect in (VLLM, SGLANG, LLAMA_CPP, OPENAI)}

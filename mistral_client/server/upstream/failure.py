@@ -38,6 +38,13 @@ def of_upstream(error: MistralException) -> WireError:
     return errors.no_upstream()
 
 
+def no_call() -> WireError:
+    """The model had to call a tool, and the server did not hold it to that."""
+    return WireError(
+        500, "invalid_function_call", "3280", "The server that runs this model did not hold it to calling a tool."
+    )
+
+
 def is_its_fault(error: MistralException) -> bool:
     """Whether another upstream may do better; a request that is wrong is wrong everywhere."""
     return not isinstance(error, InvalidRequestError)

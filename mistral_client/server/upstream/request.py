@@ -77,6 +77,23 @@ def request_of(body: ChatCompletionRequest, model: str, dialect: Dialect) -> dic
     return sent
 
 
+def must_call(body: ChatCompletionRequest) -> bool:
+    """Whether an answer without a call is none."""
+    return (
+        bool(body.tools) and body.tool_choice is not None and body.tool_choice not in {ToolChoice.auto, ToolChoice.none}
+    )
+
+
+def prefix_of(body: ChatCompletionRequest) -> str:
+    """What the answer has to begin with."""
+    last = body.messages[-1]
+    if not last.prefix or last.content is None:
+        return ""
+    if isinstance(last.content, str):
+        return last.content
+    return "".join(chunk.text for chunk in last.content if isinstance(chunk, TextChunk))
+
+
 def call_id(given: str) -> str:
     """The id of a tool call as Mistral has them, nine letters and digits, made of one of another server's making."""
     if len(given) == _ID_LENGTH and given.isascii() and given.isalnum():
