@@ -31,7 +31,9 @@ def of_upstream(error: MistralException) -> WireError:
         message = str(error.message)
         if _TOO_LONG.search(f"{message} {error.type}"):
             return WireError(400, "invalid_request_invalid_args", "3051", message)
-        return WireError(error.http_status or 400, "invalid_request_error", error.code, message)
+        # vLLM's codes are the status once more.
+        code = None if error.code == str(error.http_status) else error.code
+        return WireError(error.http_status or 400, "invalid_request_error", code, message)
     logger.warning("upstream %s: %s", error.host, error)
     if isinstance(error, AuthenticationError | PermissionDeniedError):
         return WireError(500, "internal_server_error", "3000", "The upstream does not accept this server's key.")

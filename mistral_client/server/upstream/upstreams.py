@@ -171,6 +171,14 @@ class Upstreams(Catalogue[RemoteModel]):
         """The models that some server answers for now."""
         return [model.name for model in self._models if self._able(model.name)]
 
+    def offered(self, name: str) -> RemoteModel:
+        """The model of this name. Raises the API's error for a name that leads nowhere, or as long as no server has
+        answered.
+        """
+        if not self._models:
+            raise errors.no_upstream()
+        return super().offered(name)
+
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
