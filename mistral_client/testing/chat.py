@@ -139,15 +139,20 @@ def _tool_call(call: Call, index: int, numbers: count[int]) -> ToolCall:
         raise ArgumentError(f"tool_calls.{index}: a call names a function")
     arguments = call.arguments if isinstance(call.arguments, str) else written(call.arguments)
     function = FunctionCall(name=call.name, arguments=arguments or "{}")
-    return ToolCall(**{"id": f"call{next(numbers):05}", **given, "function": function, "index": index})
+    if "id" not in given:
+        given["id"] = f"call{next(numbers):05}"
+    return ToolCall(**{**given, "function": function, "index": index})
 
 
 def as_usage(usage: Mapping[str, int]) -> UsageInfo:
     """A total that is missing is the sum. Raises `ArgumentError` for what is no usage."""
     try:
-        return UsageInfo(**{"total_tokens": sum(usage.values()), **usage})
+        counted = UsageInfo(**{"total_tokens": 0, **usage})
     except ValidationError as error:
         raise ArgumentError(f"usage: {validation_message(error)}") from None
+    if "total_tokens" not in usage:
+        counted.total_tokens = counted.prompt_tokens + (counted.completion_tokens or 0)
+    return counted
 
 
 def _counted(request: Request, written: int) -> UsageInfo:

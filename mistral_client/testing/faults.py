@@ -95,7 +95,7 @@ def _stream(events: Iterator[Event], faults: Faults) -> Iterator[Step]:
         token = _is_token(event)
         if token:
             yield from _pause(faults.get("pace") if tokens else faults.get("delay"))
-        if fault is not None and ((token and tokens >= given[fault]) or _is_end(event)):
+        if fault is not None and (_is_end(event) or event.data == DONE or (token and tokens >= given[fault])):
             if fault in _BREAKS:
                 yield _BREAKS[fault]
                 return
@@ -121,5 +121,5 @@ def _is_token(event: Event) -> bool:
 
 
 def _is_end(event: Event) -> bool:
-    """Whether an answer ends with this event, or everything does."""
-    return event.data == DONE or any(choice.get("finish_reason") for choice in choices(event))
+    """Whether an answer ends with this event."""
+    return any(choice.get("finish_reason") for choice in choices(event))

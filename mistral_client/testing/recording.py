@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Self
 
 from mistral_client.exceptions import ConfigurationError
 
@@ -60,19 +60,24 @@ class Recording:
         self._exchanges: list[Exchange] = []
         self._lock = Lock()
 
-    def read(self) -> None:
-        """Raises `ConfigurationError` where there is no such file, or another one."""
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The recording in a file. Raises `ConfigurationError` where there is no such file, or another one."""
         try:
-            lines = self._path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8").splitlines()
         except OSError as error:
             raise ConfigurationError(
-                f"there is no recording {self._path} ({error.strerror}); make it with pytest --mistral-record"
+                f"there is no recording {path} ({error.strerror}); make it with pytest --mistral-record"
             ) from None
+        recording = cls(path)
         for number, line in enumerate(lines, 1):
             try:
-                self._read(json.loads(line))
+                recording._read(json.loads(line))
             except (ValueError, LookupError, TypeError):
-                raise ConfigurationError(f"{self._path}, line {number}: no line of a recording") from None
+                raise ConfigurationError(f"{path}, line {number}: no line of a recording") from None
+        if not all(each.response for each in recording._exchanges):
+            raise ConfigurationError(f"{path}: there is a request without a response")
+        return recording
 
     def _read(self, line: dict[str, Any]) -> None:
         if "request" in line:

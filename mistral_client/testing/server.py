@@ -91,7 +91,7 @@ class MistralServer:
         Raises `ArgumentError`.
         """
         calls = as_tool_calls(tool_calls, self._call_numbers)
-        self._script.add(ChatReply(text, calls, finish_reason, usage and as_usage(usage)), options)
+        self._script.add(ChatReply(text, calls, finish_reason, None if usage is None else as_usage(usage)), options)
 
     def reply_embeddings(
         self,
@@ -156,14 +156,10 @@ class MistralServer:
         Raises `ConfigurationError` where there is no recording.
         """
         path = self._recording_path(recording)
-        known = path in self._recordings
-        kept = self._recordings.setdefault(path, Recording(path))
-        if self._record:
-            self._script.add(Relay(self._upstream(endpoint, api_key), kept), options)
-            return
-        if not known:
-            kept.read()
-        self._script.add(Replay(kept), options)
+        if path not in self._recordings:
+            self._recordings[path] = Recording(path) if self._record else Recording.read(path)
+        kept = self._recordings[path]
+        self._script.add(Relay(self._upstream(endpoint, api_key), kept) if self._record else Replay(kept), options)
 
     # --- what it was asked ---
 
