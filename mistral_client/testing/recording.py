@@ -35,11 +35,16 @@ class Exchange:
     given: bool = False
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """What it is in the file."""
+        """What it is in the file. What all chunks of a stream have in common is written once, with the response."""
         yield {"request": self.request}
-        yield {"response": self.response}
+        frames = [_frame(event.data) for event in self.events or () if choices(event)]
+        frame = frames[0] if frames and all(each == frames[0] for each in frames) else {}
+        yield {"response": {**self.response, "chunk": frame} if frame else self.response}
         for event in self.events or ():
-            yield {"event": event.data, "type": event.type} if event.type else {"event": event.data}
+            data = event.data
+            if choices(event):
+                data = {name: value for name, value in data.items() if name not in frame}
+            yield {"event": data, "type": event.type} if event.type else {"event": data}
 
     def answer(self) -> Answer:
         """The answer once more."""
@@ -64,7 +69,7 @@ class Recording:
     def read(cls, path: Path) -> Self:
         """The recording in a file. Raises `ConfigurationError` where there is no such file, or another one."""
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # JSON has U+2028 in its texts
         except OSError as error:
             raise ConfigurationError(
                 f"there is no recording {path} ({error.strerror}); make it with pytest --mistral-record"
@@ -88,10 +93,13 @@ class Recording:
                 self._exchanges[-1].events = []
             int(response["status"])
         else:
-            events = self._exchanges[-1].events
-            if events is None:
+            exchange = self._exchanges[-1]
+            if exchange.events is None:
                 raise ValueError
-            events.append(Event(line["event"], line.get("type", "")))
+            event = Event(line["event"], line.get("type", ""))
+            if choices(event):
+                event = Event({**exchange.response.get("chunk", {}), **event.data}, event.type)
+            exchange.events.append(event)
 
     def save(self) -> None:
         """Write what was recorded, if anything was: the file is there whole or as it was."""
@@ -203,6 +211,10 @@ def _json(content: bytes) -> Any:
     except ValueError:
         return text
     return value if isinstance(value, dict | list) else text
+
+
+def _frame(chunk: dict[str, Any]) -> dict[str, Any]:
+    return {name: chunk[name] for name in ("id", "object", "created", "model") if name in chunk}
 
 
 def _is_stream(content_type: str) -> bool:

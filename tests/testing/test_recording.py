@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from mistral_client import (
     ConfigurationError,
@@ -12,7 +14,9 @@ from mistral_client import (
     RateLimitError,
     StreamInterrupted,
 )
-from mistral_client.testing import MistralServer
+from mistral_client.testing import MistralServer, Request
+from mistral_client.testing.answer import Answer, Event
+from mistral_client.testing.recording import Recording
 
 from ..conftest import HELLO
 
@@ -83,8 +87,10 @@ def test_the_file_is_for_people(real, file):
         '{"request":{"method":"POST","path":"/v1/chat/completions",'
         '"body":{"model":"m","messages":[{"role":"user","content":"The city?"}],"stream":true}}}'
     )
-    assert lines[3] == '{"response":{"status":200,"headers":{"content-type":"text/event-stream; charset=utf-8"}}}'
-    assert '"delta":{"content":"is ✓"}' in lines[6]
+    assert lines[3].startswith(
+        '{"response":{"status":200,"headers":{"content-type":"text/event-stream; charset=utf-8"},"chunk":{"id":'
+    )
+    assert lines[6] == '{"event":{"choices":[{"index":0,"delta":{"content":"is ✓"},"finish_reason":null}]}}'
     assert lines[-1] == '{"event":"[DONE]"}'
     assert len(lines) == 9
 
@@ -174,6 +180,27 @@ def test_an_answer_that_was_never_whole_is_not_recorded(real, file):
         with pytest.raises(AssertionError, match="gave no whole answer"):
             server.check()
     assert not file.exists()
+
+
+CHOICES = st.lists(st.fixed_dictionaries({"delta": st.just({"content": "x"})}), max_size=1)
+CHUNKS = st.fixed_dictionaries(
+    {}, optional={"id": st.sampled_from("ab"), "model": st.just("m"), "created": st.integers(0, 1), "choices": CHOICES}
+)
+EVENTS = st.builds(Event, CHUNKS | st.text(), st.sampled_from(["", "error"]))
+
+
+@given(st.lists(EVENTS, max_size=4))
+@example([Event("\u2028\x85\ud800")])
+def test_events_come_back_as_they_were(tmp_path_factory, events):
+    file = tmp_path_factory.mktemp("events") / "it.jsonl"
+    request = Request("POST", "/v1/chat/completions", {}, b'{"model": "m"}', 0.0)
+    taken = Recording(file)
+    answer = taken.take(request, Answer((event for event in events), content_type="text/event-stream"), [])
+    assert list(answer.body) == events
+    taken.save()
+    given = Recording.read(file).answer(request)
+    assert list(given.body) == events
+    assert (given.status, given.content_type) == (200, "text/event-stream")
 
 
 def test_the_same_file_twice_in_a_test(real, file):
