@@ -74,9 +74,15 @@ def head(answer: Answer, length: int | None = None) -> Head:
     return Head(answer.status, [*named, *measured, *answer.headers.items()])
 
 
-def choices(event: Event) -> list[Any]:
+def choices(event: Event) -> list[dict[str, Any]]:
     """What a chunk says of each answer; nothing where an event is no chunk."""
-    return event.data.get("choices") or [] if isinstance(event.data, dict) else []
+    said = event.data.get("choices") if isinstance(event.data, dict) else None
+    return [choice for choice in said if isinstance(choice, dict)] if isinstance(said, list) else []
+
+
+def deltas(event: Event) -> list[dict[str, Any]]:
+    """What a chunk adds to each answer."""
+    return [choice["delta"] for choice in choices(event) if isinstance(choice.get("delta"), dict)]
 
 
 def written(value: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from mistral_client.exceptions import ArgumentError
 from mistral_client.server import errors
 
-from .answer import DONE, Answer, Break, Event, Step, Steps, choices, head
+from .answer import DONE, Answer, Break, Event, Step, Steps, choices, deltas, head
 
 
 class Faults(TypedDict, total=False):
@@ -116,8 +116,7 @@ def _pause(seconds: float | None) -> Iterator[Step]:
 
 def _is_token(event: Event) -> bool:
     """Whether an event says something: a text, a call of a tool, or that the answer has ended."""
-    deltas = [choice.get("delta") or {} for choice in choices(event)]
-    return any(delta.get("content") or delta.get("tool_calls") for delta in deltas) or _is_end(event)
+    return any(delta.get("content") or delta.get("tool_calls") for delta in deltas(event)) or _is_end(event)
 
 
 def _is_end(event: Event) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -16,6 +17,9 @@ from .answer import Break, Head, Steps
 _READ = 65536
 _SOON = 0.02
 """Seconds in which a client reads what came before a reset. Not every system lets it read that afterwards."""
+
+_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+"""Closing sends a reset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,14 @@ class Listener:
 
     def close(self) -> None:
         """Break all connections; what is being answered ends."""
+        if self._closing.is_set():
+            return
         self._closing.set()
-        # Closing alone does not wake who waits for a connection.
+        # A connection wakes who waits for one. Closing does not, on every system.
         with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+            socket.create_connection(self._listener.getsockname()).close()
         self._threads[0].join()
+        self._listener.close()
         for connection in [*self._connections]:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -56,9 +62,9 @@ class Listener:
 
     def _accept(self) -> None:
         while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
+            connection, _ = self._listener.accept()
+            if self._closing.is_set():
+                connection.close()
                 return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connections.add(connection)
@@ -67,7 +73,7 @@ class Listener:
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError, h11.RemoteProtocolError):
+        with connection, suppress(OSError, h11.ProtocolError):
             http = h11.Connection(h11.SERVER)
             while (received := _read(connection, http)) is not None and self._send(connection, http, received):
                 if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
@@ -85,7 +91,7 @@ class Listener:
                 elif isinstance(step, Break):
                     if step is Break.reset:
                         self._closing.wait(_SOON)
-                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
                     return False
                 elif isinstance(step, Head):
                     connection.sendall(http.send(h11.Response(status_code=step.status, headers=step.headers)) or b"")

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from mistral_client.exceptions import ConfigurationError
 
-from .answer import Answer, Event, UnanswerableError, choices, written
+from .answer import Answer, Event, UnanswerableError, choices, deltas, written
 from .request import Request
 
 _TELLING = 8
@@ -183,8 +183,7 @@ class _Hidden:
 
     def events(self, events: Sequence[Event]) -> list[Event]:
         hidden = [Event(self.value(event.data), event.type) for event in events]
-        deltas = [choice["delta"] for event in hidden for choice in choices(event)]
-        told = [delta for delta in deltas if isinstance(delta.get("content"), str)]
+        told = [delta for event in hidden for delta in deltas(event) if isinstance(delta.get("content"), str)]
         text = "".join(delta["content"] for delta in told)
         # A key that came in pieces is in none of them.
         if self.value(text) != text:
