@@ -155,8 +155,8 @@ def as_usage(usage: Mapping[str, int]) -> UsageInfo:
     return counted
 
 
-def _counted(request: Request, written: int) -> UsageInfo:
+def _counted(request: Request, said: int) -> UsageInfo:
     """Words in place of tokens."""
-    said = [message.get("content") for message in request.messages] or [request.text]
-    read = sum(len(str(text or "").split()) for text in said)
-    return UsageInfo(prompt_tokens=read, total_tokens=read + written, completion_tokens=written)
+    texts = [message.get("content") for message in request.messages] or [request.text]
+    read = sum(len(str(text or "").split()) for text in texts)
+    return UsageInfo(prompt_tokens=read, total_tokens=read + said, completion_tokens=said)

@@ -82,6 +82,7 @@ def _whole(answer: Answer, body: bytes, faults: Faults) -> Iterator[Step]:
         if name in faults:
             yield body[: len(body) // 2]
             yield broken
+            return
     yield body
 
 

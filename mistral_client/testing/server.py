@@ -135,7 +135,7 @@ class MistralServer:
         endpoint: `baby` for a small Mixtral that speaks no language and is loaded in a second, `local` for the default
             one, or what a client takes. The first two need the extra `local`.
 
-        Raises `ConfigurationError`.
+        Raises `ConfigurationError`, or `LocalModelError` for a model that is not there.
         """
         self._script.add(Relay(self._upstream(endpoint, api_key)), options)
 

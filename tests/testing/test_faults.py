@@ -144,7 +144,7 @@ def test_a_slow_server(make_client, mistral_server):
         list(client.chat_stream(**ASK))
     assert (caught.value.text, caught.value.retryable) == ("", True)
     with pytest.raises(StreamTimeout) as caught:
-        list(client.chat_stream(model="m", messages=[{"role": "user", "content": "pace"}]))
+        list(client.chat_stream(model="m", messages=[{"role": "user", "content": "pace"}], timeout=1.0))
     assert (caught.value.text, caught.value.retryable) == ("one", False)
     with pytest.raises(RequestTimeout):
         client.chat(model="m", messages=[{"role": "user", "content": "fail"}])
@@ -172,6 +172,20 @@ def test_seconds_stand_before_tokens():
     ]
     assert [step for step in steps(Answer(b"{}"), {"delay": 1, "pace": 2}) if isinstance(step, float)] == [1.0]
     assert [*steps(Break.reset, {"delay": 1})] == [1.0, Break.reset]
+
+
+def test_events_of_other_servers_are_no_tokens():
+    """They go on as they are."""
+    others = [
+        Event({"choices": 1}),
+        Event({"choices": [1, {"delta": None}, {}]}),
+        Event("text"),
+        Event({}),
+        Event("[DONE]"),
+    ]
+    head, *sent = steps(Answer(event for event in others), {"delay": 1, "pace": 1})
+    assert sent == [event.encode() for event in others]
+    assert [*steps(Answer(event for event in others), {"cut_after": 0})][1:] == [*sent[:-1], Break.cut]
 
 
 def test_a_stream_is_closed_when_it_is_left():
