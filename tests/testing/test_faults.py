@@ -183,7 +183,7 @@ def test_events_of_other_servers_are_no_tokens():
         Event({}),
         Event("[DONE]"),
     ]
-    head, *sent = steps(Answer(event for event in others), {"delay": 1, "pace": 1})
+    _, *sent = steps(Answer(event for event in others), {"delay": 1, "pace": 1})
     assert sent == [event.encode() for event in others]
     assert [*steps(Answer(event for event in others), {"cut_after": 0})][1:] == [*sent[:-1], Break.cut]
 
