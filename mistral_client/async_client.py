@@ -283,7 +283,8 @@ class MistralAsyncClient:
                 outcome = await self._perform(call, step, receive)
                 log(step, outcome, time.monotonic() - started, effort)
         except BaseException as error:
-            if effort.watch is not None:
+            # A coroutine that is closed can await nothing more.
+            if effort.watch is not None and not isinstance(error, GeneratorExit):
                 await atell(effort.watch.ended(error))
             raise
 

@@ -25,14 +25,10 @@ from mistral_client import (
     ServerError,
     StreamInterrupted,
 )
-from mistral_client._config import resolve
-from mistral_client._exchange import Effort
 
 from .conftest import HELLO, chunk, chunked_head, http, reset
 from .test_chunks import EVENTS, TEXT
 from .test_clients import BUSY, KEY, OK, STREAM, UNAUTHORIZED, header, text_of
-from .test_exchange import CHAT
-from .test_exchange import STREAM as STREAM_CALL
 
 
 class Recorder(Hooks):
@@ -249,6 +245,22 @@ def test_a_call_that_is_cancelled(raw_server, backend, streamed):
     assert len(recorder.of("Call")) == 1
 
 
+def test_a_call_that_is_abandoned(raw_server):
+    """Its coroutine is closed, and can await nothing more."""
+    recorder = AwaitingRecorder()
+    server = raw_server([30.0])
+
+    async def run():
+        async with MistralAsyncClient(KEY, server.url, hooks=[recorder]) as client:
+            call = client.chat(HELLO, "m")
+            while not recorder.told:
+                call.send(None)
+            call.close()
+
+    anyio.run(run)
+    assert recorder.kinds() == ["Request"]
+
+
 class Failing(Hooks):
     def __init__(self, *moments):
         for moment in moments:
@@ -407,16 +419,6 @@ def test_the_state_is_the_calls_own(make_client, raw_server):
     for _ in range(2):
         client.chat(HELLO, "m")
     assert counts == [2, 1]
-
-
-def test_in_local_mode_the_address_says_so():
-    effort = Effort(resolve(None, "local", hooks=(Hooks(),)), CHAT, float)
-    assert effort.watch.call.url == "local/v1/chat/completions"
-
-
-def test_without_hooks_nothing_is_watched():
-    for call in (CHAT, STREAM_CALL):
-        assert Effort(resolve(None, "local"), call, float).watch is None
 
 
 def test_a_hook_may_leave_out_everything(make_client, raw_server):
