@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
+from pydantic import InstanceOf, SecretStr
 
 from ._headers import AUTHORIZATION, flaw
 from .constants import ENDPOINT
@@ -48,8 +48,8 @@ class Config:
     deadline: float | None = None
     limits: Limits = Limits()
     trust_env: bool = True
-    hooks: tuple[Hooks, ...] = ()
-    extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    hooks: tuple[InstanceOf[Hooks], ...] = ()
+    extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Config holds the key, and is not pickled")

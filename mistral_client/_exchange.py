@@ -91,7 +91,7 @@ class Effort:
 
     def learn_secrets(self, headers: Mapping[str, str]) -> None:
         """What these headers hold of secrets is masked from now on, as the key is."""
-        for value in secrets(headers).values() if headers else ():
+        for value in secrets(headers).values():
             secret = SecretStr(value.rpartition(" ")[2])
             if secret.get_secret_value() and secret not in self._secrets:
                 self._secrets.insert(0, secret)

@@ -7,6 +7,7 @@ https://opentelemetry.io/docs/specs/semconv/gen-ai/ 1.41.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from .hooks import AttemptInfo, CallInfo, Hooks, RequestInfo
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 """The variable by which OpenTelemetry's instrumentations are told whether to record prompts and answers."""
 
+_logger = logging.getLogger("mistral_client")
 _SECONDS = [0.01 * 2**n for n in range(14)]  # bounds of buckets, as the convention gives them
 
 
@@ -75,16 +77,11 @@ class OpenTelemetry(Hooks):
 
     def before_request(self, request: RequestInfo) -> None:
         """Begin the span with the first request; of a retry, an event tells."""
-        call = request.call
-        if call.path not in _OPERATIONS:
-            return
-        observed: _Observed | None = call.state.get(self)
-        if observed is None:
-            observed = call.state[self] = self._begun(call)
-        else:
-            failed = {"error.type": observed.failed} if observed.failed else {}
-            observed.span.add_event("retry", {"http.request.resend_count": request.number - 1, **failed})
-        self._propagator.inject(request.headers, observed.context)
+        try:
+            self._follow(request)
+        except Exception:
+            # What is not recorded is no reason for a call to fail.
+            _logger.exception("a span was not begun")
 
     def after_attempt(self, attempt: AttemptInfo) -> None:
         """Keep why a retry follows, and the status."""
@@ -129,6 +126,18 @@ class OpenTelemetry(Hooks):
             more["gen_ai.output.messages"] = _json(answers)
         span.set_attributes(common | more)
         span.end()
+
+    def _follow(self, request: RequestInfo) -> None:
+        call = request.call
+        if call.path not in _OPERATIONS:
+            return
+        observed: _Observed | None = call.state.get(self)
+        if observed is None:
+            observed = call.state[self] = self._begun(call)
+        else:
+            failed = {"error.type": observed.failed} if observed.failed else {}
+            observed.span.add_event("retry", {"http.request.resend_count": request.number - 1, **failed})
+        self._propagator.inject(request.headers, observed.context)
 
     def _begun(self, call: CallInfo) -> _Observed:
         arguments = call.arguments

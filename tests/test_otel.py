@@ -496,6 +496,15 @@ def test_no_key_is_in_what_is_recorded(make_client, raw_server):
     assert "no ***" in telemetry.span().status.description
 
 
+def test_what_cannot_be_recorded_fails_no_call(make_client, raw_server, caplog):
+    telemetry = Telemetry(content=True)
+    server = raw_server([OK, None])
+    client = make_client(KEY, server.url, hooks=[telemetry.hook])
+    assert client.chat(HELLO, "m", extra_body={"messages": 5}).choices[0].message.content == "hi"
+    assert [record.getMessage() for record in caplog.records] == ["a span was not begun"]
+    assert telemetry.spans() == []
+
+
 def test_a_server_without_a_port_in_its_address(telemetry):
     from mistral_client.hooks import CallInfo, RequestInfo
 

@@ -72,9 +72,26 @@ def test_a_whole_answer_ends_the_call():
     assert run.names() == ["before_request", "Request", "after_attempt", "after_call"]
     assert all(step.hooks == HOOKS for step in run.steps if isinstance(step, Tell))
     assert run.told(CallInfo) == [run.effort.watch.call]
-    assert run.told(CallInfo)[0].answer is run.result
+    call = run.told(CallInfo)[0]
+    assert call.answer is run.result
+    assert (call.id, call.model, call.usage, call.finish_reasons) == ("1", "m", run.result.usage, ("stop",))
     assert run.seconds == [0, 1.25, 1.5]
     assert run.told(AttemptInfo)[0].seconds == 1.0
+
+
+def test_an_answer_may_say_nothing_of_itself():
+    run = Run(_calls.list_models({}), [FakeResponse(content=b'{"object": "list", "data": []}')])
+    call = run.told(CallInfo)[0]
+    assert (call.id, call.model, call.usage, call.finish_reasons) == (None, None, None, ())
+
+
+def test_headers_of_the_client_are_sent_and_hidden():
+    extra = {"X-Team": "cheese", "X-Token": "brie-and-wine"}
+    config = dataclasses.replace(CONFIG, extra_headers=extra)
+    run = Run(CHAT, [error(401, {"message": "no brie-and-wine"})], config)
+    assert run.steps[1].headers.items() >= extra.items()
+    assert run.told(RequestInfo)[0].headers.keys() & extra.keys() == {"X-Team"}
+    assert run.result.message == "no ***"
 
 
 def test_a_stream_goes_on_after_its_exchange():
