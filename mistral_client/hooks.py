@@ -112,5 +112,5 @@ class Hooks:
     def after_call(self, call: CallInfo) -> Awaitable[None] | None:
         """A call has ended: with its answer, with an error, by being cancelled, or, a stream, by being closed.
 
-        It is told of once for each call that came to a request.
+        It is told of once for each call that was begun. One whose arguments are refused was not.
         """

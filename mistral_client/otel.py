@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,14 +79,19 @@ class OpenTelemetry(Hooks):
     def before_request(self, request: RequestInfo) -> None:
         """Begin the span with the first request; of a retry, an event tells."""
         try:
-            self._follow(request)
+            observed = self._observed(request.call)
+            if observed is not None:
+                if request.number > 1:
+                    failed = {"error.type": observed.failed} if observed.failed else {}
+                    observed.span.add_event("retry", {"http.request.resend_count": request.number - 1, **failed})
+                self._propagator.inject(request.headers, observed.context)
         except Exception:
             # What is not recorded is no reason for a call to fail.
             _logger.exception("a span was not begun")
 
     def after_attempt(self, attempt: AttemptInfo) -> None:
         """Keep why a retry follows, and the status."""
-        observed: _Observed | None = attempt.call.state.get(self)
+        observed = self._observed(attempt.call)
         if observed is not None:
             observed.failed = None if attempt.error is None else type(attempt.error).__name__
             if attempt.status is not None:
@@ -93,14 +99,14 @@ class OpenTelemetry(Hooks):
 
     def on_chunk(self, call: CallInfo, chunk: BaseModel) -> None:
         """Keep what the chunk adds to the answer, where that is to be recorded."""
-        observed: _Observed | None = call.state.get(self) if self._content else None
+        observed = self._observed(call) if self._content else None
         if observed is not None:
             for choice in chunk.model_dump(mode="json", exclude_none=True)["choices"]:
                 observed.answers.setdefault(choice["index"], _Answer()).add(choice)
 
     def after_call(self, call: CallInfo) -> None:
         """End the span, and measure."""
-        observed: _Observed | None = call.state.pop(self, None)
+        observed = self._observed(call)
         if observed is None:
             return
         span, context, common = observed.span, observed.context, observed.common
@@ -127,17 +133,14 @@ class OpenTelemetry(Hooks):
         span.set_attributes(common | more)
         span.end()
 
-    def _follow(self, request: RequestInfo) -> None:
-        call = request.call
-        if call.path not in _OPERATIONS:
-            return
-        observed: _Observed | None = call.state.get(self)
-        if observed is None:
-            observed = call.state[self] = self._begun(call)
-        else:
-            failed = {"error.type": observed.failed} if observed.failed else {}
-            observed.span.add_event("retry", {"http.request.resend_count": request.number - 1, **failed})
-        self._propagator.inject(request.headers, observed.context)
+    def _observed(self, call: CallInfo) -> _Observed | None:
+        """None for a call without a model, and where the span could not be begun."""
+        if self not in call.state:
+            call.state[self] = None
+            if call.path in _OPERATIONS:
+                call.state[self] = self._begun(call)
+        observed: _Observed | None = call.state[self]
+        return observed
 
     def _begun(self, call: CallInfo) -> _Observed:
         arguments = call.arguments
@@ -151,7 +154,11 @@ class OpenTelemetry(Hooks):
         attributes = common | dict(_asked(arguments))
         if self._content:
             attributes |= {name: _json(value) for name, value in _said(arguments).items() if value}
-        span = self._tracer.start_span(f"{operation} {model}", kind=SpanKind.CLIENT, attributes=attributes)
+        # A call may have waited before its first request.
+        began = time.time_ns() - int(call.seconds * 1e9)
+        span = self._tracer.start_span(
+            f"{operation} {model}", kind=SpanKind.CLIENT, attributes=attributes, start_time=began
+        )
         return _Observed(span, set_span_in_context(span), common)
 
 
