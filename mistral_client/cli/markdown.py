@@ -120,14 +120,13 @@ def _inline(text: str, looks: tuple[str, ...], before: str, *, is_whole: bool) -
         if end == len(text) and not is_whole and len(run) < (2 if run[0] == "\\" else _LONGEST_RUN):
             return "".join(shown), at
         if run[0] == "\\":
-            shown.append(_styled(run[1:] if run[1:] in string.punctuation and run[1:] else run, looks))
+            shown.append(_styled(run[1:] or run if run[1:] in string.punctuation else run, looks))
             at = end
             continue
-        closing: int | None = -1
-        if _opens(run, text[start - 1] if start else before, text[end : end + 1]):
-            closing = _closing(text, end, run, is_whole=is_whole)
-            if closing is None:
-                return "".join(shown), at
+        opens = _opens(run, text[start - 1] if start else before, text[end : end + 1])
+        closing = _closing(text, end, run, is_whole=is_whole) if opens else -1
+        if closing is None:
+            return "".join(shown), at
         if closing == -1:
             shown.append(_styled(run, looks))
             at = end

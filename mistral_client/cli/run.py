@@ -10,6 +10,7 @@ from types import TracebackType
 
 import click
 
+from .completion import files
 from .endpoint import endpoint_option
 from .failure import UnusableArgument
 
@@ -24,8 +25,8 @@ from .failure import UnusableArgument
     context_settings={"allow_interspersed_args": False},
 )
 @endpoint_option
-@click.argument("script")
-@click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
+@click.argument("script", shell_complete=files)
+@click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...", shell_complete=files)
 def run(endpoint: str, script: str, args: tuple[str, ...]) -> None:
     """Run a Python program of the early client, unchanged.
 
