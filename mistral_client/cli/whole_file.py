@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from .failure import Failure
 def whole_file(path: str | Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     """Give a file to write into, which takes the place of `path` when the block ends, unless it ends with an error.
 
-    mode: of the file, less what the user's mask takes from it.
+    mode: of a new file, less what the user's mask takes from it. One that is replaced gives its own on.
 
     Raises `Failure` when it cannot be written.
     """
@@ -31,6 +32,8 @@ def whole_file(path: str | Path, mode: int = 0o666) -> Iterator[BinaryIO]:
         with _terminated_tidily():
             try:
                 with open(beside, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+                    if target.exists():
+                        shutil.copymode(target, beside)
                     yield file
                 os.replace(beside, target)
             finally:
