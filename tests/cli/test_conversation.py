@@ -271,7 +271,7 @@ def test_history(terminal, raw_server, state):
         shown.expect("> ")
         shown.type(f"{up}{up}{'none' * bool(options)}\n")
         shown.expect("ok\r\n")
-    shown.expect("> ")
+        shown.expect("> ")
         shown.type("\x04")
         shown.rest()
         assert contents(server.requests[-1])[-1] == recalled
