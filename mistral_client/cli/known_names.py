@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from .whole_file import whole_file
 if TYPE_CHECKING:
     from mistral_client.client import MistralClient
     from mistral_client.models.models import ModelList
+
+_WORD = re.compile(r"[A-Za-z0-9_.:/@+-]+")
 
 ENDPOINTS = 16
 """Those that were asked last; others are forgotten."""
@@ -34,9 +37,12 @@ def offered(asked: MistralClient, endpoint: str) -> ModelList:
 
 
 def known_names(endpoint: str | None) -> list[str]:
-    """The names of an endpoint that were seen, or of all, where this one was never asked."""
+    """The names of an endpoint that were seen, or of all, where this one was never asked. Only what no shell reads
+    as more than a word.
+    """
     known = _read()
-    return known[endpoint] if endpoint in known else sorted({name for names in known.values() for name in names})
+    names = known[endpoint] if endpoint in known else sorted({name for names in known.values() for name in names})
+    return [name for name in names if _WORD.fullmatch(name)]
 
 
 def _read() -> dict[str, list[str]]:
