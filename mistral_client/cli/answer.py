@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .markdown import Markdown
 from .plain import plain
 
 if TYPE_CHECKING:
@@ -53,7 +52,11 @@ def show(answer: Iterator[str], said: list[str] | None = None, *, with_looks: bo
     with_looks: the answer is Markdown and is shown as such; only where standard output `has_looks`.
     """
     is_terminal = _is_terminal()
-    markdown = Markdown(_encodable("•", "-")) if with_looks else None
+    markdown = None
+    if with_looks:
+        from .markdown import Markdown
+
+        markdown = Markdown(_encodable("•", "-"))
     ends = ""  # newlines that may turn out to be the last
     begun = False
     try:

@@ -9,12 +9,7 @@ import click
 from . import piped
 from .answer import has_looks, pieces, show, whole
 from .completion import files, model_names
-from .conversation import Conversation
-from .converse import converse
 from .endpoint import client, endpoint_option, local_model
-from .history import History
-from .known_names import offered
-from .typed import Typed
 
 if TYPE_CHECKING:
     from mistral_client._calls import ChatOptions
@@ -83,6 +78,8 @@ def chat(
 
     from mistral_client.models.chat_completion import ChatMessage
 
+    from .conversation import Conversation
+
     options: ChatOptions = {
         "temperature": temperature,
         "top_p": top_p,
@@ -102,6 +99,11 @@ def chat(
             messages = [*conversation.messages, ChatMessage(role="user", content=prompt)]
             show(ask(asked, messages, conversation.model, options), with_looks=with_looks)
             return
+
+        from .converse import converse
+        from .history import History
+        from .known_names import offered
+        from .typed import Typed
 
         def names() -> list[str]:
             return [card.id for card in offered(asked, endpoint).data]

@@ -11,18 +11,19 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    short_help="Print the script by which a shell completes.",
     epilog="""
     \b
     Examples:
       eval "$(mistral-client completion bash)"     in ~/.bashrc
       eval "$(mistral-client completion zsh)"      in ~/.zshrc, after compinit
       mistral-client completion fish > ~/.config/fish/completions/mistral-client.fish
-    """
+    """,
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print a script by which SHELL completes commands, options, files and names of models.
+    """Print the script by which SHELL completes commands, options, files and names of models.
 
     The names are those that an endpoint offered when `mistral-client models` or a conversation last asked it.
     """

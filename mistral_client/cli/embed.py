@@ -17,7 +17,6 @@ from . import piped
 from .completion import files, model_names
 from .endpoint import client, endpoint_option
 from .failure import Failure
-from .whole_file import whole_file
 
 if TYPE_CHECKING:
     from mistral_client.client import MistralClient
@@ -27,6 +26,7 @@ BATCH = 32
 
 
 @click.command(
+    short_help="Turn texts into vectors.",
     epilog="""
     \b
     Examples:
@@ -34,7 +34,7 @@ BATCH = 32
       mistral-client embed lines.txt -o vectors.npy
       mistral-client embed --field title books.jsonl -o vectors.jsonl
       mistral-client embed < lines.txt > vectors.jsonl
-    """
+    """,
 )
 @click.argument("texts", nargs=-1, metavar="[TEXT]...|FILE", shell_complete=files)
 @click.option(
@@ -67,7 +67,7 @@ BATCH = 32
 def embed(
     texts: tuple[str, ...], model: str, endpoint: str, field: str | None, output: str | None, batch_size: int
 ) -> None:
-    """Turn each TEXT, or each line of FILE or of standard input, into a vector.
+    """Turn texts into vectors: each TEXT, or each line of FILE or of standard input.
 
     A single argument is a FILE if there is one of that name, or if it ends in .txt or .jsonl; - is standard input.
 
@@ -75,6 +75,8 @@ def embed(
     are left out and not counted.
     """
     from mistral_client.server.weights.progress import bar
+
+    from .whole_file import whole_file
 
     given = _texts(texts, field)
     with client(endpoint) as asked, bar("Embedding", len(given), shown=_is_wanted(output), unit=" texts") as done:

@@ -11,7 +11,6 @@ import click
 from .completion import files
 from .endpoint import client, endpoint_option, local_model
 from .failure import Failure
-from .known_names import offered
 from .plain import one_line
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ def models(ctx: click.Context, endpoint: str, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
+    from .known_names import offered
+
     with client(endpoint) as asked:
         listed = offered(asked, endpoint)
     if as_json:

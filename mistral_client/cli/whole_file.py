@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
 import threading
@@ -27,7 +26,7 @@ def whole_file(path: str | Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     target = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
     if target.exists() and not target.is_file():
         raise Failure(f"{path} cannot be written: it is no file")
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    beside = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
     try:
         with _terminated_tidily():
             try:
