@@ -47,8 +47,7 @@ class History:
             return
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-            with open(os.open(self._file, flags, 0o600), "ab") as file:
+            with open(self._file, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
                 self._file.chmod(0o600)
                 file.write(f"{json.dumps(text)}\n".encode())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,9 +43,6 @@ def whole_file(path: str | Path, mode: int = 0o666) -> Iterator[BinaryIO]:
 @contextmanager
 def _terminated_tidily() -> Iterator[None]:
     """Have SIGTERM end the process so that what was begun is tidied up, unlike the system's way."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
         yield

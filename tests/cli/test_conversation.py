@@ -283,11 +283,9 @@ def test_markdown(terminal, raw_server):
     looks = "\x1b[1;4mCheese\x1b[0m\r\n\x1b[1mBrie\x1b[0m[31m and *more\r\n"
     as_written = "# Cheese\r\n**Brie**[31m and *more\r\n"
     for shown, options, env in (
-        (looks, [], {}),
-        (looks, ["--no-history"], {"NO_COLOR": ""}),
+        (looks, [], {"NO_COLOR": ""}),
         (as_written, ["--plain"], {}),
         (as_written, [], {"NO_COLOR": "1"}),
-        (as_written, [], {"TERM": "dumb"}),
     ):
         chat = terminal("--endpoint", server.url, "x", *options, **{"TERM": "xterm", **env})
         assert chat.rest() == shown
