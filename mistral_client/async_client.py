@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from inspect import isawaitable, iscoroutinefunction
 from random import random
 from typing import Any, Generic, NoReturn, Self, Unpack, cast
 from warnings import warn
@@ -14,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 import httpx
+from anyio import to_thread
 from anyio.lowlevel import current_token
 
 from . import _calls
@@ -22,6 +24,7 @@ from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, F
 from ._chunks import ChunkDecoder
 from ._config import Config, Limits, resolve, secret
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
+from ._flow import Flow, ResultT, Run, Together
 from ._pool import AsyncPoolTransport
 from ._retry import RetryBudget, RetryPolicy
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
@@ -177,6 +180,52 @@ class MistralAsyncClient:
         if transport is None:
             raise RuntimeError("the client is closed")
         return transport
+
+    async def _follow(self, flow: Flow[ResultT]) -> ResultT:
+        """What the flow comes to."""
+        step = partial(next, flow)
+        while True:
+            try:
+                doing = step()
+            except StopIteration as finished:
+                return cast("ResultT", finished.value)
+            try:
+                step = partial(flow.send, await self._do(doing))
+            except Exception as error:  # noqa: BLE001  # it is raised in the flow
+                step = partial(flow.throw, error)
+
+    async def _do(self, doing: Call[Any] | Together[Any] | Run) -> Any:
+        if isinstance(doing, Call):
+            return await self._answer(doing)
+        if isinstance(doing, Together):
+            return await self._answer_together(doing)
+        call = partial(doing.function, **doing.arguments)
+        result = call() if iscoroutinefunction(doing.function) else await to_thread.run_sync(call)
+        return await result if isawaitable(result) else result
+
+    async def _answer_together(self, doing: Together[AnswerT]) -> None:
+        places = anyio.Semaphore(doing.at_most)
+        failures: list[Exception] = []
+
+        async def answer(place: int, call: Call[AnswerT]) -> None:
+            try:
+                doing.done(place, await self._answer(call))
+            except Exception as error:  # noqa: BLE001  # raised below
+                failures.append(error)
+                tasks.cancel_scope.cancel()
+            finally:
+                places.release()
+
+        async with anyio.create_task_group() as tasks:
+            try:
+                for place, call in enumerate(doing.calls):
+                    await places.acquire()
+                    tasks.start_soon(answer, place, call)
+            except Exception as error:  # noqa: BLE001  # raised below, and not in a group
+                failures.append(error)
+                tasks.cancel_scope.cancel()
+        if failures:
+            raise failures[0]
 
     async def _answer(self, call: Call[AnswerT]) -> AnswerT:
         answer = await self._send(

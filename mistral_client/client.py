@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from concurrent import futures
 from contextlib import suppress
 from functools import partial
+from inspect import isawaitable
 from random import random
-from typing import Generic, NoReturn, Self, Unpack, cast
+from typing import Any, Generic, NoReturn, Self, Unpack, cast
 from warnings import warn
 
 import httpx
@@ -20,10 +22,11 @@ from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, F
 from ._chunks import ChunkDecoder
 from ._config import Config, Limits, resolve, secret
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
+from ._flow import Flow, ResultT, Run, Together
 from ._pool import PoolTransport
 from ._retry import RetryBudget, RetryPolicy
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
-from .exceptions import MistralException
+from .exceptions import ArgumentError, MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
@@ -186,6 +189,46 @@ class MistralClient:
                 process, self._transport or PoolTransport(self._config, _MAX_CONNECTIONS)
             )
         return transport
+
+    def _follow(self, flow: Flow[ResultT]) -> ResultT:
+        """What the flow comes to."""
+        step = partial(next, flow)
+        while True:
+            try:
+                doing = step()
+            except StopIteration as finished:
+                return cast("ResultT", finished.value)
+            try:
+                step = partial(flow.send, self._do(doing))
+            except Exception as error:  # noqa: BLE001  # it is raised in the flow
+                step = partial(flow.throw, error)
+
+    def _do(self, doing: Call[Any] | Together[Any] | Run) -> Any:
+        if isinstance(doing, Call):
+            return self._answer(doing)
+        if isinstance(doing, Together):
+            return self._answer_together(doing)
+        result = doing.function(**doing.arguments)
+        if isawaitable(result):
+            if isinstance(result, Coroutine):
+                result.close()
+            raise ArgumentError(f"{doing.function!r} is asynchronous, and needs a MistralAsyncClient")
+        return result
+
+    def _answer_together(self, doing: Together[AnswerT]) -> None:
+        running: dict[futures.Future[AnswerT], int] = {}
+        with futures.ThreadPoolExecutor(doing.at_most, "mistral_client") as threads:
+            for place, call in enumerate(doing.calls):
+                running[threads.submit(self._answer, call)] = place
+                self._take(running, doing, leave=doing.at_most - 1)
+            self._take(running, doing, leave=0)
+
+    @staticmethod
+    def _take(running: dict[futures.Future[AnswerT], int], doing: Together[AnswerT], *, leave: int) -> None:
+        """Wait until no more than so many run."""
+        while len(running) > leave:
+            for finished in futures.wait(running, return_when=futures.FIRST_COMPLETED).done:
+                doing.done(running.pop(finished), finished.result())
 
     def _answer(self, call: Call[AnswerT]) -> AnswerT:
         answer = self._send(

@@ -17,6 +17,8 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from mistral_client import MistralAsyncClient, MistralClient
 
+pytest_plugins = ["pytester", "mistral_client.testing.plugin"]
+
 # A shell has its background jobs ignore Ctrl-C, and their children inherit that; the tests of Ctrl-C are about programs
 # that were started as usual.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -134,6 +136,11 @@ class RawServer:
         """How many connections there are."""
         return len(self._open)
 
+    def script_for(self, request: bytes) -> Script:
+        script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
+        self.requests.append(request)
+        return script
+
     def close(self) -> None:
         self._closing.set()
         with contextlib.suppress(OSError):
@@ -160,8 +167,7 @@ class RawServer:
         with connection, contextlib.suppress(OSError):
             kept = True
             while kept and (request := _read_request(connection)):
-                script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
-                self.requests.append(request)
+                script = self.script_for(request)
                 kept = False
                 for step in script:
                     if isinstance(step, bytes):
