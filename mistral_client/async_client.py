@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from random import random
@@ -23,6 +23,7 @@ from ._body import araw, areceived, close_soon, run_out
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, Request
 from ._chunks import ChunkDecoder
 from ._config import Config, Limits, resolve, secret
+from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
 from ._pool import AsyncPoolTransport
@@ -115,6 +116,34 @@ class MistralAsyncClient:
         """One vector for each text of the input, in its order."""
         return await self._answer(_calls.embeddings(model, input, options))
 
+    async def embed_all(
+        self,
+        model: str,
+        texts: str | Iterable[str],
+        *,
+        batch_size: int = BATCH_SIZE,
+        max_batch_tokens: int = MAX_BATCH_TOKENS,
+        max_concurrent_requests: int = 4,
+        progress: Progress = None,
+        **options: Unpack[EmbeddingOptions],
+    ) -> EmbeddingResponse:
+        """One vector for each of any number of texts, in their order, as one answer.
+
+        Texts are drawn from their iterable and sent in batches, several at a time, each of which is retried like any
+        call.
+        batch_size: texts in a request. max_batch_tokens: tokens in one, counted as a token for two bytes of UTF-8,
+            which is more than most texts have; a batch that the server finds too large is split.
+        progress: called with the number of texts that are done and that of all, None where they cannot be counted. True
+            draws a bar, by tqdm.
+        options: those of `embeddings`; they hold for each request.
+
+        Raises the error of the first batch that fails. Its `batch` has the places of the batch's texts, its
+        `embeddings` the vectors that had arrived.
+        """
+        return await self._follow(
+            embed_all(model, texts, batch_size, max_batch_tokens, max_concurrent_requests, progress, options)
+        )
+
     async def completion(
         self, model: str, prompt: str, suffix: str | None = None, **options: Unpack[FIMOptions]
     ) -> ChatCompletionResponse:
@@ -183,49 +212,52 @@ class MistralAsyncClient:
 
     async def _follow(self, flow: Flow[ResultT]) -> ResultT:
         """What the flow comes to."""
-        step = partial(next, flow)
-        while True:
-            try:
-                doing = step()
-            except StopIteration as finished:
-                return cast("ResultT", finished.value)
-            try:
-                step = partial(flow.send, await self._do(doing))
-            except Exception as error:  # noqa: BLE001  # it is raised in the flow
-                step = partial(flow.throw, error)
+        with closing(flow):
+            step = partial(next, flow)
+            while True:
+                try:
+                    doing = step()
+                except StopIteration as finished:
+                    return cast("ResultT", finished.value)
+                try:
+                    step = partial(flow.send, await self._do(doing))
+                except Exception as error:  # noqa: BLE001  # it is raised in the flow
+                    step = partial(flow.throw, error)
 
     async def _do(self, doing: Call[Any] | Together[Any] | Run) -> Any:
         if isinstance(doing, Call):
             return await self._answer(doing)
         if isinstance(doing, Together):
-            return await self._answer_together(doing)
+            return await self._follow_together(doing)
         call = partial(doing.function, **doing.arguments)
         result = call() if iscoroutinefunction(doing.function) else await to_thread.run_sync(call)
         return await result if isawaitable(result) else result
 
-    async def _answer_together(self, doing: Together[AnswerT]) -> None:
+    async def _follow_together(self, doing: Together[ResultT]) -> None:
         places = anyio.Semaphore(doing.at_most)
-        failures: list[Exception] = []
+        failures: list[BaseException] = []
 
-        async def answer(place: int, call: Call[AnswerT]) -> None:
+        async def follow(place: int, flow: Flow[ResultT]) -> None:
+            with failing():
+                doing.done(place, await self._follow(flow))
+            places.release()
+
+        @contextmanager
+        def failing() -> Iterator[None]:
+            """The first failure is kept, to be raised by itself and not in a group."""
             try:
-                doing.done(place, await self._answer(call))
-            except Exception as error:  # noqa: BLE001  # raised below
+                yield
+            except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001
                 failures.append(error)
                 tasks.cancel_scope.cancel()
-            finally:
-                places.release()
 
         async with anyio.create_task_group() as tasks:
-            try:
-                for place, call in enumerate(doing.calls):
+            with failing():
+                for place, flow in enumerate(doing.flows):
                     await places.acquire()
-                    tasks.start_soon(answer, place, call)
-            except Exception as error:  # noqa: BLE001  # raised below, and not in a group
-                failures.append(error)
-                tasks.cancel_scope.cancel()
+                    tasks.start_soon(follow, place, flow)
         if failures:
-            raise failures[0]
+            raise failures.pop()
 
     async def _answer(self, call: Call[AnswerT]) -> AnswerT:
         answer = await self._send(
