@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from .models.embeddings import EmbeddingObject, EmbeddingRequest, EmbeddingResponse
     from .models.fim import FIMCompletionRequest
     from .models.models import ModelCard, ModelDeleted, ModelList, ModelPermission
+    from .tokens import check_context, count_tokens
 
 __all__ = [
     "ArgumentError",
@@ -138,6 +139,8 @@ __all__ = [
     "ToolType",
     "UsageInfo",
     "__version__",
+    "check_context",
+    "count_tokens",
     "install_as_mistralai",
 ]
 
@@ -153,6 +156,7 @@ _HOMES = (
     "client",
     "async_client",
     "_install",
+    "tokens",
 )
 
 
