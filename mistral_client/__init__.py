@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from .models.embeddings import EmbeddingObject, EmbeddingRequest, EmbeddingResponse
     from .models.fim import FIMCompletionRequest
     from .models.models import ModelCard, ModelDeleted, ModelList, ModelPermission
+    from .models.rate_limit import RateLimit
     from .tokens import check_context, count_tokens
 
 __all__ = [
@@ -122,6 +123,7 @@ __all__ = [
     "PermissionDeniedError",
     "Prediction",
     "ProtocolError",
+    "RateLimit",
     "RateLimitError",
     "ReferenceChunk",
     "RequestTimeout",
@@ -147,6 +149,7 @@ __all__ = [
 # Cheapest first: a name is looked for in one after the other.
 _HOMES = (
     "exceptions",
+    "models.rate_limit",
     "models.common",
     "models.models",
     "models.embeddings",

@@ -122,17 +122,17 @@ def _is_too_large(error: MistralException) -> bool:
 
 
 def _joined(model: str, answers: dict[int, EmbeddingResponse]) -> EmbeddingResponse:
-    """Answers as one, by their keys; the first one's words, and the sum of what was used."""
-    ordered = [answers[key] for key in sorted(answers)]
-    data: list[EmbeddingObject] = [each for answer in ordered for each in answer.data]
+    """Answers as one, by their keys: the words of the last that came, and the sum of what was used."""
+    data: list[EmbeddingObject] = [each for key in sorted(answers) for each in answers[key].data]
+    usages = [answer.usage for answer in answers.values()]
     usage = UsageInfo(
-        prompt_tokens=sum(answer.usage.prompt_tokens for answer in ordered),
-        total_tokens=sum(answer.usage.total_tokens for answer in ordered),
-        completion_tokens=sum(answer.usage.completion_tokens or 0 for answer in ordered),
+        prompt_tokens=sum(each.prompt_tokens for each in usages),
+        total_tokens=sum(each.total_tokens for each in usages),
+        completion_tokens=sum(each.completion_tokens or 0 for each in usages),
     )
-    if not ordered:
+    if not answers:
         return EmbeddingResponse(object="list", data=[], model=model, usage=usage)
-    return ordered[0].model_copy(update={"data": data, "usage": usage})
+    return [*answers.values()][-1].model_copy(update={"data": data, "usage": usage})
 
 
 @contextmanager

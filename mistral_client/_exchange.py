@@ -20,6 +20,7 @@ from ._config import Config
 from ._error_body import api_error, is_error_body, request_id
 from ._retry import RetryBudget, RetryPolicy
 from .exceptions import MistralException, ProtocolError, masked
+from .models.common import Answer
 
 ErrorT = TypeVar("ErrorT", bound=MistralException)
 
@@ -173,7 +174,10 @@ def _judged(call: Call[AnswerT], outcome: Response | MistralException) -> Answer
         raise api_error(status, outcome.headers, content)
     media_type = _media_type(outcome)
     if not call.streamed and media_type.endswith(("/json", "+json")):
-        return decoded(call.answer, content, outcome, status, "an answer that is none")
+        answer = decoded(call.answer, content, outcome, status, "an answer that is none")
+        if isinstance(answer, Answer):
+            answer.came_with(outcome.headers)
+        return answer
     wanted = "text/event-stream" if call.streamed else "application/json"
     shown = " ".join(content[:800].decode("utf-8", "replace").split())[:200]
     raise server_error(content, outcome, status) or unexpected(

@@ -33,6 +33,7 @@ from .exceptions import MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
+from .models.rate_limit import RateLimit
 
 _Receive = Callable[[httpx.Response], Awaitable[Response]]
 
@@ -344,6 +345,11 @@ class AsyncChatStream(Generic[AnswerT]):
             if self._response is not None:
                 close_soon(self._token, self._hang_up_quietly)
             warn(_DROPPED, ResourceWarning, source=self, stacklevel=2)
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """What the server told of its rate limits when the answer began; None where it said nothing."""
+        return None if self._response is None else RateLimit.of(self._response.headers)
 
     async def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""

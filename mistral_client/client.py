@@ -32,6 +32,7 @@ from .exceptions import ArgumentError, MistralException
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
+from .models.rate_limit import RateLimit
 
 _Receive = Callable[[httpx.Response], Response]
 
@@ -357,6 +358,11 @@ class ChatStream(Generic[AnswerT]):
         if not self._closed:
             self.close()
             warn(_DROPPED, ResourceWarning, source=self, stacklevel=2)
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """What the server told of its rate limits when the answer began; None where it said nothing."""
+        return None if self._response is None else RateLimit.of(self._response.headers)
 
     def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""

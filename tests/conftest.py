@@ -85,6 +85,10 @@ class BlockingStream:
     def close(self) -> None:
         self._portal.call(self._stream.close)
 
+    @property
+    def rate_limit(self) -> Any:
+        return self._stream.rate_limit
+
 
 @pytest.fixture(params=["sync", "asyncio", "trio"])
 def flavour(request: pytest.FixtureRequest) -> str:
