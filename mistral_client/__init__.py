@@ -19,6 +19,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from ._config import Limits
     from ._install import install_as_mistralai
+    from ._limiter import RateLimiter
     from .async_client import AsyncChatStream, MistralAsyncClient
     from .client import ChatStream, MistralClient
     from .exceptions import (
@@ -125,6 +126,7 @@ __all__ = [
     "ProtocolError",
     "RateLimit",
     "RateLimitError",
+    "RateLimiter",
     "ReferenceChunk",
     "RequestTimeout",
     "ResponseFormat",
@@ -156,6 +158,7 @@ _HOMES = (
     "models.chat_completion",
     "models.fim",
     "_config",
+    "_limiter",
     "client",
     "async_client",
     "_install",

@@ -87,6 +87,11 @@ class ChunkDecoder(Generic[AnswerT]):
         return error
 
     @property
+    def total_tokens(self) -> int | None:
+        """What the answer took, once it is known."""
+        return None if self._usage is None else self._usage["total_tokens"]
+
+    @property
     def _all_finished(self) -> bool:
         return bool(self._finished) and not self._unfinished
 

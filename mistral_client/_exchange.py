@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from pydantic import SecretStr, ValidationError
@@ -18,8 +19,9 @@ from pydantic_core import from_json
 from ._calls import AnswerT, Call, Request, validation_message
 from ._config import Config
 from ._error_body import api_error, is_error_body, request_id
+from ._limiter import RateLimiter
 from ._retry import RetryBudget, RetryPolicy
-from .exceptions import MistralException, ProtocolError, masked
+from .exceptions import MistralException, ProtocolError, RequestTimeout, masked
 from .models.common import Answer
 
 ErrorT = TypeVar("ErrorT", bound=MistralException)
@@ -59,10 +61,12 @@ class Effort:
     """What a call has taken so far: requests, and seconds of the clock since it began.
 
     clock: seconds, monotonic. until: when the call must be over, on that clock.
+    used: to be called with the tokens that the answer took.
     """
 
     def __init__(self, config: Config, call: Call[Any], clock: Callable[[], float]) -> None:
         self.attempts = 0
+        self.used: Callable[[int], object] = _nobody_counts
         self._began = clock()
         deadline = config.deadline if call.deadline is None else call.deadline
         self.until = math.inf if deadline is None else self._began + deadline
@@ -72,6 +76,10 @@ class Effort:
         self._secrets = [SecretStr(value) for value in given if value]
         if config.api_key is not None:
             self._secrets.append(config.api_key)
+
+    def now(self) -> float:
+        """On that clock."""
+        return self._clock()
 
     def left(self) -> float:
         """Seconds until then."""
@@ -94,7 +102,12 @@ class Effort:
 
 
 def exchange(
-    call: Call[AnswerT], policy: RetryPolicy, budget: RetryBudget, effort: Effort, random: Callable[[], float]
+    call: Call[AnswerT],
+    policy: RetryPolicy,
+    budget: RetryBudget,
+    effort: Effort,
+    random: Callable[[], float],
+    limiter: RateLimiter | None = None,
 ) -> Generator[Step, Response | MistralException | None, AnswerT | None]:
     """Yields steps until a response is what the call asked for; the answer in it is the generator's value.
 
@@ -105,7 +118,10 @@ def exchange(
     if call.max_retries is not None:
         policy = replace(policy, max_retries=call.max_retries)
     request = call.request(f"{int(random() * 2**53):014x}{int(random() * 2**53):014x}", effort.until)
+    failure: MistralException | None = None
     while True:
+        if limiter is not None:
+            effort.used = yield from _turn(limiter, call, effort, failure)
         effort.attempts += 1
         outcome = yield request
         if outcome is None:
@@ -114,14 +130,40 @@ def exchange(
             answer = _judged(call, outcome)
         except MistralException as error:
             failure = error
+            if limiter is not None and (failure.http_status or 0) >= 400:
+                effort.used(0)
         else:
             budget.earn()
+            if limiter is not None and (usage := getattr(answer, "usage", None)) is not None:
+                effort.used(usage.total_tokens)
             return answer
         delay = policy.delay(effort.attempts - 1, failure, effort.left(), random())
         # A server that says when to come back is not down: coming back then is free.
         if delay is None or not (failure.retry_after or budget.spend()):
             raise effort.written_on(failure)
         yield Wait(delay)
+
+
+def _turn(
+    limiter: RateLimiter, call: Call[AnswerT], effort: Effort, failure: MistralException | None
+) -> Generator[Wait, object, Callable[[int], object]]:
+    """Waits for a place in the limiter, if the call has the time; gives what is to be told of the tokens it took.
+
+    failure: of the request before, which stands where there is no time for another.
+    """
+    now = effort.now()
+    place = limiter.reserve(call, now)
+    wait = place.at - now
+    try:
+        if wait >= effort.left():
+            late = RequestTimeout(f"the rate limiter has a place in {wait:.1f} seconds, and the call has less")
+            raise effort.written_on(failure or late)
+        if wait > 0:
+            yield Wait(wait)
+    except BaseException:
+        limiter.give_back(place)
+        raise
+    return partial(limiter.settle, place)
 
 
 def opens_stream(call: Call[AnswerT], response: Response) -> bool:
@@ -195,6 +237,10 @@ def _check_numbers(data: bytes | str) -> None:
     names = (b"NaN", b"Infinity") if isinstance(data, bytes) else ("NaN", "Infinity")
     if names[0] in data or names[1] in data:  # type: ignore[operator]  # both are of one kind
         json.loads(data, parse_constant=_refuse)
+
+
+def _nobody_counts(tokens: int) -> None:
+    """There is no limiter."""
 
 
 def _refuse(name: str) -> NoReturn:

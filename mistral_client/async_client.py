@@ -26,6 +26,7 @@ from ._config import Config, Limits, resolve, secret
 from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
+from ._limiter import RateLimiter
 from ._pool import AsyncPoolTransport
 from ._retry import RetryBudget, RetryPolicy
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
@@ -60,6 +61,7 @@ class MistralAsyncClient:
         deadline: float | None = None,
         trust_env: bool = True,
         limits: Limits | None = None,
+        limiter: RateLimiter | None = None,
         http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -68,6 +70,7 @@ class MistralAsyncClient:
         self._config = resolve(key, endpoint, max_retries, deadline, limits, trust_env)
         self._policy = RetryPolicy(self._config.max_retries)
         self._budget = RetryBudget()
+        self._limiter = limiter
         self._given = http_client
         if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().async_transport(self._config.local_model)
@@ -268,7 +271,7 @@ class MistralAsyncClient:
 
     async def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
         """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
-        steps = exchange(call, self._policy, self._budget, effort, random)
+        steps = exchange(call, self._policy, self._budget, effort, random, self._limiter)
         outcome: Response | MistralException | None = None
         while True:
             try:
@@ -326,6 +329,8 @@ class AsyncChatStream(Generic[AnswerT]):
                 self._effort.written_on(error)
             raise
         if chunk is None:
+            if (tokens := self._decoder.total_tokens) is not None:
+                self._effort.used(tokens)
             await self.close()
             raise StopAsyncIteration
         return chunk

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent import futures
 from contextlib import closing, suppress
+from contextvars import copy_context
 from functools import partial
 from inspect import isawaitable
 from random import random
@@ -25,6 +26,7 @@ from ._config import Config, Limits, resolve, secret
 from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
+from ._limiter import RateLimiter
 from ._pool import PoolTransport
 from ._retry import RetryBudget, RetryPolicy
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
@@ -49,6 +51,7 @@ class MistralClient:
     deadline: seconds that a call may take as a whole, with its retries and the waits between them.
     trust_env: use the proxies and certificates that the environment names.
     limits: the most that is read of what a server sends.
+    limiter: holds requests back, so that no more go out in a minute than it allows.
     http_client: a ready client to use in place of an own one; it stays open when this one is closed, and its own
         timeout, proxies and certificates hold. It, and a transport, may take the time for each read and not for all.
     transport: a ready transport for the own client.
@@ -68,6 +71,7 @@ class MistralClient:
         deadline: float | None = None,
         trust_env: bool = True,
         limits: Limits | None = None,
+        limiter: RateLimiter | None = None,
         http_client: httpx.Client | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
@@ -76,6 +80,7 @@ class MistralClient:
         self._config = resolve(key, endpoint, max_retries, deadline, limits, trust_env)
         self._policy = RetryPolicy(self._config.max_retries)
         self._budget = RetryBudget()
+        self._limiter = limiter
         self._given = http_client
         if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().sync_transport(self._config.local_model)
@@ -256,7 +261,7 @@ class MistralClient:
             ) as threads:
                 try:
                     for place, flow in enumerate(doing.flows):
-                        running[threads.submit(self._follow, flow)] = place
+                        running[threads.submit(copy_context().run, self._follow, flow)] = place
                         self._take(running, doing, leave=doing.at_most - 1)
                     self._take(running, doing, leave=0)
                 finally:
@@ -281,7 +286,7 @@ class MistralClient:
 
     def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
         """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
-        steps = exchange(call, self._policy, self._budget, effort, random)
+        steps = exchange(call, self._policy, self._budget, effort, random, self._limiter)
         outcome: Response | MistralException | None = None
         while True:
             try:
@@ -340,6 +345,8 @@ class ChatStream(Generic[AnswerT]):
                 self._effort.written_on(error)
             raise
         if chunk is None:
+            if (tokens := self._decoder.total_tokens) is not None:
+                self._effort.used(tokens)
             self.close()
             raise StopIteration
         return chunk
