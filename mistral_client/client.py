@@ -269,7 +269,8 @@ class MistralClient:
         finally:
             for late, place in running.items():
                 if late.done() and late.exception() is None:
-                    doing.done(place, late.result())
+                    with suppress(Exception):  # the first failure is the one that is raised
+                        doing.done(place, late.result())
 
     @staticmethod
     def _take(running: dict[futures.Future[ResultT], int], doing: Together[ResultT], *, leave: int) -> None:
