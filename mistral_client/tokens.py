@@ -159,8 +159,6 @@ def _prompt(tokenizer: MistralTokenizer[Any, Any, Any, Any, Any], request: ChatC
         )
         laid_out = get_normalizer(tokenizer.version).from_chat_completion_request(given)
         tokens: list[int] = tokenizer.instruct_tokenizer.encode_instruct(laid_out).tokens
-    except ValidationError as error:
-        raise ArgumentError(validation_message(error)) from None
     except (MistralCommonException, AssertionError, RuntimeError, ValueError) as error:
         raise ArgumentError(f"messages: {error}") from None
     return tokens

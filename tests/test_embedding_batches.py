@@ -292,13 +292,14 @@ def test_a_batch_is_tried_again(make_client, http_server):
     assert len(server.requests) == 3
 
 
-def test_the_server_splits_and_counts_as_is_expected_here(baby):
+def test_the_server_refuses_as_is_expected_here(baby, monkeypatch):
+    monkeypatch.setattr("mistral_client.server.embedding.MAX_TOKENS", 500)
     client = MistralClient(endpoint=f"local:{baby}")
-    texts = [f"{number:02} {'1234567890' * 12}" for number in range(140)]  # more tokens than their bytes let expect
+    texts = [f"{number:02} {'1234567890' * 7}" for number in range(12)]
     with pytest.raises(InvalidRequestError, match="Too many tokens") as raised:
         client.embeddings("mistral-embed", texts)
     assert raised.value.code == "3210"
-    answer = client.embed_all("mistral-embed", texts)
-    assert [each.index for each in answer.data] == [*range(140)]
-    assert answer.data[139].embedding == client.embeddings("mistral-embed", texts[139]).data[0].embedding
-    assert answer.usage.total_tokens > 16_384
+    answer = client.embed_all("mistral-embed", texts, max_batch_tokens=500)
+    assert answer.usage.total_tokens > 500
+    for each, text in zip(answer.data, texts, strict=True):
+        assert each.embedding == client.embeddings("mistral-embed", text).data[0].embedding

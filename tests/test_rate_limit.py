@@ -7,11 +7,17 @@ import dataclasses
 import json
 import pickle
 
+import anyio
+import httpx
 import pytest
 
-from mistral_client import ChatCompletionResponse, MistralClient, RateLimit, RateLimitError
+from mistral_client import ChatCompletionResponse, MistralAsyncClient, MistralClient, RateLimit, RateLimitError
+from mistral_client.server.app import create_app
+from mistral_client.server.loading import Loaded
+from mistral_client.server.models import Models
 
 from .conftest import HELLO, chunk, http
+from .server.test_app import EchoEngine
 from .test_chunks import EVENTS
 from .test_exchange import ANSWER
 
@@ -82,6 +88,26 @@ def test_streams_tell_it(make_client, raw_server):
     assert stream.rate_limit is None
     list(stream)
     assert stream.rate_limit == SAID
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_reference_server_tells_it(backend):
+    async def main():
+        app = create_app(
+            models=Models([Loaded("echo", "", EchoEngine())]), requests_per_minute=5, tokens_per_minute=900
+        )
+        async with (
+            app.router.lifespan_context(app),
+            MistralAsyncClient("key", "http://127.0.0.1:1", transport=httpx.ASGITransport(app)) as client,
+        ):
+            answer = await client.chat(HELLO, "echo")
+            told = answer.rate_limit
+            assert (told.limit_requests, told.remaining_requests, told.limit_tokens) == (5, 4, 900)
+            assert told.query_cost == answer.usage.total_tokens
+            assert 900 - told.query_cost <= told.remaining_tokens < 900
+            assert (await client.list_models()).rate_limit is None
+
+    anyio.run(main, backend=backend)
 
 
 def test_errors_tell_it(make_client, raw_server):
