@@ -32,6 +32,7 @@ class RateLimiter:
 
     Clients that are given the same one share it, synchronous and asynchronous, over all threads and event loops. First
     come, first served.
+
     requests_per_minute: requests, retries among them.
     tokens_per_minute: of prompts and answers. A request counts for a token for three bytes of its body until its answer
         says in `usage` what it took. One of more tokens than all of these goes alone.

@@ -135,8 +135,10 @@ class MistralAsyncClient:
 
         Texts are drawn from their iterable and sent in batches, several at a time, each of which is retried like any
         call.
-        batch_size: texts in a request. max_batch_tokens: tokens in one, counted as a token for two bytes of UTF-8,
-            which is more than most texts have; a batch that the server finds too large is split.
+
+        batch_size: texts in a request.
+        max_batch_tokens: tokens in a request, estimated as one for two bytes of UTF-8, which is more than most texts
+            have; a batch that the server finds too large is split.
         progress: called with the number of texts that are done and that of all, None where they cannot be counted. True
             draws a bar, by tqdm.
         options: those of `embeddings`; they hold for each request.

@@ -62,7 +62,7 @@ def count_tokens(
     """The tokens of a prompt, as `usage.prompt_tokens` of an answer has them.
 
     messages: of a conversation, as in `chat`; or a text, which is counted by itself, without what a prompt puts around.
-    model: a name of Mistral's API that has one meaning. version: of the tokenizer, for any other model.
+    model: a name of Mistral's API whose tokenizer is known. version: of the tokenizer, for any other model.
     tools: those that are offered with the messages.
 
     Raises `ArgumentError` for a model that is not known, and for messages and tools that the tokenizer cannot lay out;

@@ -115,7 +115,7 @@ MIDDLE = st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), TE
 
 
 @pytest.mark.parametrize("version", ["v1", "v3"])
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(middle=MIDDLE, last=TEXTS, prefix=st.none() | TEXTS)
 def test_it_counts_what_the_server_makes_of_any_conversation(version, middle, last, prefix):
     roles = [role for role, _ in middle]
