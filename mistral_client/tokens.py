@@ -157,7 +157,7 @@ def _prompt(tokenizer: MistralTokenizer[Any, Any, Any, Any, Any], request: ChatC
         given: theirs.ChatCompletionRequest[Any] = theirs.ChatCompletionRequest.model_validate(
             {"messages": messages, "tools": tools or None}
         )
-        laid_out = get_normalizer(tokenizer.version).from_chat_completion_request(given)
+        laid_out = get_normalizer(tokenizer.instruct_tokenizer.tokenizer.version).from_chat_completion_request(given)
         tokens: list[int] = tokenizer.instruct_tokenizer.encode_instruct(laid_out).tokens
     except (MistralCommonException, AssertionError, RuntimeError, ValueError) as error:
         raise ArgumentError(f"messages: {error}") from None
