@@ -70,7 +70,7 @@ class RateLimiter:
                     now,
                     self._places[-1].at,
                     self._earliest(self._requests - 1, lambda each: each.requests),
-                    self._earliest(self._tokens - place.tokens, lambda each: each.tokens),
+                    self._earliest(self._tokens - place.tokens, lambda each: each.tokens) if place.tokens else now,
                 )
             self._places.append(place)
         return place

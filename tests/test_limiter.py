@@ -88,6 +88,11 @@ def test_tokens_count_as_they_are_estimated_and_then_as_they_were():
     assert limiter.reserve(call_of(10), 2.0).at == 61.0
 
 
+def test_what_has_no_tokens_is_not_held_by_them():
+    limiter = RateLimiter(tokens_per_minute=10)
+    assert [limiter.reserve(call_of(size), 0.0).at for size in (500, 0, 5)] == [0, 0, 60]
+
+
 def test_one_that_is_too_large_goes_alone():
     limiter = RateLimiter(tokens_per_minute=10)
     assert [limiter.reserve(call_of(size), 0.0).at for size in (5, 500, 5, 5, 500)] == [0, 60, 120, 120, 180]
