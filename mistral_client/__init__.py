@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         StreamInterrupted,
         StreamTimeout,
     )
+    from .hooks import AttemptInfo, CallInfo, Hooks, RequestInfo
     from .models.chat_completion import (
         AudioChunk,
         ChatCompletionRequest,
@@ -82,8 +83,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ArgumentError",
     "AsyncChatStream",
+    "AttemptInfo",
     "AudioChunk",
     "AuthenticationError",
+    "CallInfo",
     "ChatCompletionRequest",
     "ChatCompletionResponse",
     "ChatCompletionResponseChoice",
@@ -104,6 +107,7 @@ __all__ = [
     "Function",
     "FunctionCall",
     "FunctionName",
+    "Hooks",
     "ImageURLChunk",
     "InvalidRequestError",
     "JSONSchema",
@@ -128,6 +132,7 @@ __all__ = [
     "RateLimitError",
     "RateLimiter",
     "ReferenceChunk",
+    "RequestInfo",
     "RequestTimeout",
     "ResponseFormat",
     "ResponseFormats",
@@ -159,6 +164,7 @@ _HOMES = (
     "models.fim",
     "_config",
     "_limiter",
+    "hooks",
     "client",
     "async_client",
     "_install",

@@ -53,6 +53,8 @@ class Blocking:
             return lambda *args, **options: BlockingStream(
                 self._portal, self._portal.call(lambda: _now(method(*args, **options)))
             )
+        if name == "with_options":
+            return lambda **options: Blocking(self._portal, method(**options))
         return lambda *args, **options: self._portal.call(lambda: method(*args, **options))
 
     def __repr__(self) -> str:
@@ -143,6 +145,11 @@ class RawServer:
         """How many connections there are."""
         return len(self._open)
 
+    def script_for(self, request: bytes) -> Script:
+        script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
+        self.requests.append(request)
+        return script
+
     def close(self) -> None:
         self._closing.set()
         with contextlib.suppress(OSError):
@@ -169,8 +176,7 @@ class RawServer:
         with connection, contextlib.suppress(OSError):
             kept = True
             while kept and (request := _read_request(connection)):
-                script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
-                self.requests.append(request)
+                script = self.script_for(request)
                 kept = False
                 for step in script:
                     if isinstance(step, bytes):

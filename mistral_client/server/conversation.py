@@ -64,10 +64,11 @@ def _turn(where: str, message: ChatMessage) -> Turn:
 def _call(call: ToolCall) -> Call:
     _check_call_id(call.id)
     check_function_name(call.function.name)
-    return Call(call.id, call.function.name, _arguments(call.function))
+    return Call(call.id, call.function.name, arguments_of(call.function))
 
 
-def _arguments(function: FunctionCall) -> str:
+def arguments_of(function: FunctionCall) -> str:
+    """The arguments of a call as JSON. Raises `WireError` for what is none."""
     if not isinstance(function.arguments, str):
         return json.dumps(function.arguments, ensure_ascii=False)
     try:

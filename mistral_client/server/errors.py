@@ -104,6 +104,11 @@ def closing() -> WireError:
     return WireError(503, "unreachable_backend", "1100", "Internal server error")
 
 
+def no_upstream() -> WireError:
+    """No server that runs the model answers as it should."""
+    return WireError(503, "unreachable_backend", "1100", "The servers that run this model do not answer.")
+
+
 def no_memory() -> WireError:
     """A request needs more memory than there is; another one may not."""
     return WireError(503, "unreachable_backend", "1100", "Memory is short.")
