@@ -245,6 +245,15 @@ def test_clients_wait(make_client, http_server, short_minute):
     assert len(server.requests) == 5
 
 
+def test_a_client_with_other_options_has_the_same_limiter(http_server):
+    server = http_server(lambda request: (200, ANSWER))
+    with MistralClient("key", server.url, limiter=RateLimiter(requests_per_minute=1)) as client:
+        client.chat(HELLO, "m")
+        with pytest.raises(RequestTimeout, match="rate limiter"):
+            client.with_options(deadline=5.0).chat(HELLO, "m")
+    assert len(server.requests) == 1
+
+
 def test_streams_settle_too(make_client, raw_server):
     from .test_clients import STREAM
 
