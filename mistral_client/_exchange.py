@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from pydantic import SecretStr, ValidationError
@@ -19,9 +20,11 @@ from ._calls import AnswerT, Call, Request, validation_message
 from ._config import Config
 from ._error_body import api_error, is_error_body, request_id
 from ._headers import secrets
+from ._limiter import RateLimiter
 from ._retry import RetryBudget, RetryPolicy
 from ._watch import Tell, Watch
-from .exceptions import MistralException, ProtocolError, masked
+from .exceptions import MistralException, ProtocolError, RequestTimeout, masked
+from .models.common import Answer
 
 ErrorT = TypeVar("ErrorT", bound=MistralException)
 
@@ -60,11 +63,13 @@ class Effort:
     """What a call has taken so far: requests, and seconds of the clock since it began.
 
     clock: seconds, monotonic. until: when the call must be over, on that clock.
+    used: the limiter's, where there is one, to be told of the tokens that a request took.
     watch: None where there are no hooks.
     """
 
     def __init__(self, config: Config, call: Call[Any], clock: Callable[[], float]) -> None:
         self.attempts = 0
+        self.used: Callable[[int], object] | None = None
         self._began = clock()
         deadline = config.deadline if call.deadline is None else call.deadline
         self.until = math.inf if deadline is None else self._began + deadline
@@ -76,9 +81,23 @@ class Effort:
         self.learn_secrets(config.extra_headers)
         self.watch = Watch(call, config, clock, self.masked) if config.hooks else None
 
+    def now(self) -> float:
+        """On that clock."""
+        return self._clock()
+
     def left(self) -> float:
         """Seconds until then."""
         return self.until - self._clock()
+
+    def settle(self, outcome: object) -> None:
+        """Tell the limiter what the last request took: an answer with `usage`, or an error, tells it."""
+        if self.used is None:
+            return
+        if isinstance(outcome, MistralException):
+            if (outcome.http_status or 0) >= 400:
+                self.used(0)
+        elif (usage := getattr(outcome, "usage", None)) is not None:
+            self.used(usage.total_tokens)
 
     def written_on(self, error: ErrorT) -> ErrorT:
         """The same error, with what it took to get there, and without the key: some servers send it back."""
@@ -104,7 +123,12 @@ class Effort:
 
 
 def exchange(
-    call: Call[AnswerT], policy: RetryPolicy, budget: RetryBudget, effort: Effort, random: Callable[[], float]
+    call: Call[AnswerT],
+    policy: RetryPolicy,
+    budget: RetryBudget,
+    effort: Effort,
+    random: Callable[[], float],
+    limiter: RateLimiter | None = None,
 ) -> Generator[Step, Response | MistralException | None, AnswerT | None]:
     """Yields steps until a response is what the call asked for; the answer in it is the generator's value.
 
@@ -118,7 +142,10 @@ def exchange(
     key = f"{int(random() * 2**53):014x}{int(random() * 2**53):014x}"
     request = call.request(key, effort.until, effort.extra_headers)
     watch = effort.watch
+    failure: MistralException | None = None
     while True:
+        if limiter is not None:
+            effort.used = yield from _turn(limiter, call, effort, failure)
         effort.attempts += 1
         if watch is None:
             outcome = yield request
@@ -133,8 +160,10 @@ def exchange(
             answer = _judged(call, outcome)
         except MistralException as error:
             failure = error
+            effort.settle(error)
         else:
             budget.earn()
+            effort.settle(answer)
             if watch is not None:
                 yield watch.after(outcome, None)
                 if answer is not None:
@@ -147,6 +176,28 @@ def exchange(
         if delay is None or not (failure.retry_after or budget.spend()):
             raise effort.written_on(failure)
         yield Wait(delay)
+
+
+def _turn(
+    limiter: RateLimiter, call: Call[AnswerT], effort: Effort, failure: MistralException | None
+) -> Generator[Wait, object, Callable[[int], object]]:
+    """Waits for a place in the limiter, if the call has the time; gives what is to be told of the tokens it took.
+
+    failure: of the request before, which stands where there is no time for another.
+    """
+    now = effort.now()
+    place = limiter.reserve(call, now)
+    wait = place.at - now
+    try:
+        if wait >= effort.left():
+            late = RequestTimeout(f"the rate limiter has a place in {wait:.1f} seconds, and the call has less")
+            raise effort.written_on(failure or late)
+        if wait > 0:
+            yield Wait(wait)
+    except BaseException:
+        limiter.give_back(place)
+        raise
+    return partial(limiter.settle, place)
 
 
 def opens_stream(call: Call[AnswerT], response: Response) -> bool:
@@ -199,7 +250,10 @@ def _judged(call: Call[AnswerT], outcome: Response | MistralException) -> Answer
         raise api_error(status, outcome.headers, content)
     media_type = _media_type(outcome)
     if not call.streamed and media_type.endswith(("/json", "+json")):
-        return decoded(call.answer, content, outcome, status, "an answer that is none")
+        answer = decoded(call.answer, content, outcome, status, "an answer that is none")
+        if isinstance(answer, Answer):
+            answer.came_with(outcome.headers)
+        return answer
     wanted = "text/event-stream" if call.streamed else "application/json"
     shown = " ".join(content[:800].decode("utf-8", "replace").split())[:200]
     raise server_error(content, outcome, status) or unexpected(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from random import random
@@ -23,8 +23,10 @@ from ._body import araw, areceived, close_soon, run_out
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, Request
 from ._chunks import ChunkDecoder
 from ._config import Config, Limits, resolve, secret, with_options
+from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
+from ._limiter import RateLimiter
 from ._pool import AsyncPoolTransport
 from ._retry import RetryBudget, RetryPolicy
 from ._tell import atell, checked_hooks, chunks_told
@@ -35,6 +37,7 @@ from .hooks import Hooks
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
+from .models.rate_limit import RateLimit
 
 _Receive = Callable[[httpx.Response], Awaitable[Response]]
 
@@ -61,6 +64,7 @@ class MistralAsyncClient:
         deadline: float | None = None,
         trust_env: bool = True,
         limits: Limits | None = None,
+        limiter: RateLimiter | None = None,
         http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         hooks: Iterable[Hooks] = (),
@@ -71,6 +75,7 @@ class MistralAsyncClient:
         self._config = resolve(key, endpoint, max_retries, deadline, limits, trust_env, told)
         self._policy = RetryPolicy(self._config.max_retries)
         self._budget = RetryBudget()
+        self._limiter = limiter
         self._given = http_client
         if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().async_transport(self._config.local_model)
@@ -122,6 +127,36 @@ class MistralAsyncClient:
     ) -> EmbeddingResponse:
         """One vector for each text of the input, in its order."""
         return await self._answer(_calls.embeddings(model, input, options))
+
+    async def embed_all(
+        self,
+        model: str,
+        texts: str | Iterable[str],
+        *,
+        batch_size: int = BATCH_SIZE,
+        max_batch_tokens: int = MAX_BATCH_TOKENS,
+        max_concurrent_requests: int = 4,
+        progress: Progress = None,
+        **options: Unpack[EmbeddingOptions],
+    ) -> EmbeddingResponse:
+        """One vector for each of any number of texts, in their order, as one answer.
+
+        Texts are drawn from their iterable and sent in batches, several at a time, each of which is retried like any
+        call.
+
+        batch_size: texts in a request.
+        max_batch_tokens: tokens in a request, estimated as one for two bytes of UTF-8, which is more than most texts
+            have; a batch that the server finds too large is split.
+        progress: called with the number of texts that are done and that of all, None where they cannot be counted. True
+            draws a bar, by tqdm.
+        options: those of `embeddings`; they hold for each request.
+
+        Raises the error of the first batch that fails. Its `batch` has the places of the batch's texts, its
+        `embeddings` the vectors that had arrived.
+        """
+        return await self._follow(
+            embed_all(model, texts, batch_size, max_batch_tokens, max_concurrent_requests, progress, options)
+        )
 
     async def completion(
         self, model: str, prompt: str, suffix: str | None = None, **options: Unpack[FIMOptions]
@@ -219,49 +254,52 @@ class MistralAsyncClient:
 
     async def _follow(self, flow: Flow[ResultT]) -> ResultT:
         """What the flow comes to."""
-        step = partial(next, flow)
-        while True:
-            try:
-                doing = step()
-            except StopIteration as finished:
-                return cast("ResultT", finished.value)
-            try:
-                step = partial(flow.send, await self._do(doing))
-            except Exception as error:  # noqa: BLE001  # it is raised in the flow
-                step = partial(flow.throw, error)
+        with closing(flow):
+            step = partial(next, flow)
+            while True:
+                try:
+                    doing = step()
+                except StopIteration as finished:
+                    return cast("ResultT", finished.value)
+                try:
+                    step = partial(flow.send, await self._do(doing))
+                except Exception as error:  # noqa: BLE001  # it is raised in the flow
+                    step = partial(flow.throw, error)
 
     async def _do(self, doing: Call[Any] | Together[Any] | Run) -> Any:
         if isinstance(doing, Call):
             return await self._answer(doing)
         if isinstance(doing, Together):
-            return await self._answer_together(doing)
+            return await self._follow_together(doing)
         call = partial(doing.function, **doing.arguments)
         result = call() if iscoroutinefunction(doing.function) else await to_thread.run_sync(call)
         return await result if isawaitable(result) else result
 
-    async def _answer_together(self, doing: Together[AnswerT]) -> None:
+    async def _follow_together(self, doing: Together[ResultT]) -> None:
         places = anyio.Semaphore(doing.at_most)
-        failures: list[Exception] = []
+        failures: list[BaseException] = []
 
-        async def answer(place: int, call: Call[AnswerT]) -> None:
+        async def follow(place: int, flow: Flow[ResultT]) -> None:
+            with failing():
+                doing.done(place, await self._follow(flow))
+            places.release()
+
+        @contextmanager
+        def failing() -> Iterator[None]:
+            """The first failure is kept, to be raised by itself and not in a group."""
             try:
-                doing.done(place, await self._answer(call))
-            except Exception as error:  # noqa: BLE001  # raised below
+                yield
+            except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001
                 failures.append(error)
                 tasks.cancel_scope.cancel()
-            finally:
-                places.release()
 
         async with anyio.create_task_group() as tasks:
-            try:
-                for place, call in enumerate(doing.calls):
+            with failing():
+                for place, flow in enumerate(doing.flows):
                     await places.acquire()
-                    tasks.start_soon(answer, place, call)
-            except Exception as error:  # noqa: BLE001  # raised below, and not in a group
-                failures.append(error)
-                tasks.cancel_scope.cancel()
+                    tasks.start_soon(follow, place, flow)
         if failures:
-            raise failures[0]
+            raise failures.pop()
 
     async def _answer(self, call: Call[AnswerT]) -> AnswerT:
         answer = await self._send(
@@ -271,7 +309,7 @@ class MistralAsyncClient:
 
     async def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
         """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
-        steps = exchange(call, self._policy, self._budget, effort, random)
+        steps = exchange(call, self._policy, self._budget, effort, random, self._limiter)
         outcome: Response | MistralException | None = None
         try:
             while True:
@@ -338,6 +376,7 @@ class AsyncChatStream(Generic[AnswerT]):
             await self._close(error)
             raise
         if chunk is None:
+            self._effort.settle(self._decoder)
             await self.close()
             raise StopAsyncIteration
         return chunk
@@ -357,6 +396,11 @@ class AsyncChatStream(Generic[AnswerT]):
             if self._response is not None:
                 close_soon(self._token, self._close_quietly)
             warn(_DROPPED, ResourceWarning, source=self, stacklevel=2)
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """What the server told of its rate limits when the answer began; None where it said nothing."""
+        return None if self._response is None else RateLimit.of(self._response.headers)
 
     async def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent import futures
-from contextlib import suppress
+from contextlib import closing, suppress
 from contextvars import copy_context
 from functools import partial
 from inspect import isawaitable
@@ -22,8 +23,10 @@ from ._body import hangup, raw, received
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, Request
 from ._chunks import ChunkDecoder
 from ._config import Config, Limits, resolve, secret, with_options
+from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
+from ._limiter import RateLimiter
 from ._pool import PoolTransport
 from ._retry import RetryBudget, RetryPolicy
 from ._tell import checked_hooks, chunks_told, tell
@@ -34,6 +37,7 @@ from .hooks import Hooks
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
+from .models.rate_limit import RateLimit
 
 _Receive = Callable[[httpx.Response], Response]
 
@@ -50,6 +54,7 @@ class MistralClient:
     deadline: seconds that a call may take as a whole, with its retries and the waits between them.
     trust_env: use the proxies and certificates that the environment names.
     limits: the most that is read of what a server sends.
+    limiter: holds requests back, so that no more go out in a minute than it allows.
     http_client: a ready client to use in place of an own one; it stays open when this one is closed, and its own
         timeout, proxies and certificates hold. It, and a transport, may take the time for each read and not for all.
     transport: a ready transport for the own client.
@@ -70,6 +75,7 @@ class MistralClient:
         deadline: float | None = None,
         trust_env: bool = True,
         limits: Limits | None = None,
+        limiter: RateLimiter | None = None,
         http_client: httpx.Client | None = None,
         transport: httpx.BaseTransport | None = None,
         hooks: Iterable[Hooks] = (),
@@ -80,6 +86,7 @@ class MistralClient:
         self._config = resolve(key, endpoint, max_retries, deadline, limits, trust_env, told)
         self._policy = RetryPolicy(self._config.max_retries)
         self._budget = RetryBudget()
+        self._limiter = limiter
         self._given = http_client
         if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().sync_transport(self._config.local_model)
@@ -131,6 +138,36 @@ class MistralClient:
     ) -> EmbeddingResponse:
         """One vector for each text of the input, in its order."""
         return self._answer(_calls.embeddings(model, input, options))
+
+    def embed_all(
+        self,
+        model: str,
+        texts: str | Iterable[str],
+        *,
+        batch_size: int = BATCH_SIZE,
+        max_batch_tokens: int = MAX_BATCH_TOKENS,
+        max_concurrent_requests: int = 4,
+        progress: Progress = None,
+        **options: Unpack[EmbeddingOptions],
+    ) -> EmbeddingResponse:
+        """One vector for each of any number of texts, in their order, as one answer.
+
+        Texts are drawn from their iterable and sent in batches, several at a time, each of which is retried like any
+        call.
+
+        batch_size: texts in a request.
+        max_batch_tokens: tokens in a request, estimated as one for two bytes of UTF-8, which is more than most texts
+            have; a batch that the server finds too large is split.
+        progress: called with the number of texts that are done and that of all, None where they cannot be counted. True
+            draws a bar, by tqdm.
+        options: those of `embeddings`; they hold for each request.
+
+        Raises the error of the first batch that fails. Its `batch` has the places of the batch's texts, its
+        `embeddings` the vectors that had arrived.
+        """
+        return self._follow(
+            embed_all(model, texts, batch_size, max_batch_tokens, max_concurrent_requests, progress, options)
+        )
 
     def completion(
         self, model: str, prompt: str, suffix: str | None = None, **options: Unpack[FIMOptions]
@@ -230,22 +267,23 @@ class MistralClient:
 
     def _follow(self, flow: Flow[ResultT]) -> ResultT:
         """What the flow comes to."""
-        step = partial(next, flow)
-        while True:
-            try:
-                doing = step()
-            except StopIteration as finished:
-                return cast("ResultT", finished.value)
-            try:
-                step = partial(flow.send, self._do(doing))
-            except Exception as error:  # noqa: BLE001  # it is raised in the flow
-                step = partial(flow.throw, error)
+        with closing(flow):
+            step = partial(next, flow)
+            while True:
+                try:
+                    doing = step()
+                except StopIteration as finished:
+                    return cast("ResultT", finished.value)
+                try:
+                    step = partial(flow.send, self._do(doing))
+                except Exception as error:  # noqa: BLE001  # it is raised in the flow
+                    step = partial(flow.throw, error)
 
     def _do(self, doing: Call[Any] | Together[Any] | Run) -> Any:
         if isinstance(doing, Call):
             return self._answer(doing)
         if isinstance(doing, Together):
-            return self._answer_together(doing)
+            return self._follow_together(doing)
         result = doing.function(**doing.arguments)
         if isawaitable(result):
             if isinstance(result, Coroutine):
@@ -253,16 +291,28 @@ class MistralClient:
             raise ArgumentError(f"{doing.function!r} is asynchronous, and needs a MistralAsyncClient")
         return result
 
-    def _answer_together(self, doing: Together[AnswerT]) -> None:
-        running: dict[futures.Future[AnswerT], int] = {}
-        with futures.ThreadPoolExecutor(doing.at_most, "mistral_client") as threads:
-            for place, call in enumerate(doing.calls):
-                running[threads.submit(copy_context().run, self._answer, call)] = place
-                self._take(running, doing, leave=doing.at_most - 1)
-            self._take(running, doing, leave=0)
+    def _follow_together(self, doing: Together[ResultT]) -> None:
+        running: dict[futures.Future[ResultT], int] = {}
+        given_up = threading.Event()
+        try:
+            with futures.ThreadPoolExecutor(
+                doing.at_most, "mistral_client", initializer=setattr, initargs=(_WORKER, "given_up", given_up)
+            ) as threads:
+                try:
+                    for place, flow in enumerate(doing.flows):
+                        running[threads.submit(copy_context().run, self._follow, flow)] = place
+                        self._take(running, doing, leave=doing.at_most - 1)
+                    self._take(running, doing, leave=0)
+                finally:
+                    given_up.set()
+        finally:
+            for late, place in running.items():
+                if late.done() and late.exception() is None:
+                    with suppress(Exception):  # the first failure is the one that is raised
+                        doing.done(place, late.result())
 
     @staticmethod
-    def _take(running: dict[futures.Future[AnswerT], int], doing: Together[AnswerT], *, leave: int) -> None:
+    def _take(running: dict[futures.Future[ResultT], int], doing: Together[ResultT], *, leave: int) -> None:
         """Wait until no more than so many run."""
         while len(running) > leave:
             for finished in futures.wait(running, return_when=futures.FIRST_COMPLETED).done:
@@ -276,7 +326,7 @@ class MistralClient:
 
     def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
         """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
-        steps = exchange(call, self._policy, self._budget, effort, random)
+        steps = exchange(call, self._policy, self._budget, effort, random, self._limiter)
         outcome: Response | MistralException | None = None
         try:
             while True:
@@ -293,12 +343,15 @@ class MistralClient:
             raise
 
     def _perform(self, call: Call[AnswerT], step: Step, receive: _Receive) -> Response | MistralException | None:
+        given_up: threading.Event | None = getattr(_WORKER, "given_up", None)
         if isinstance(step, Wait):
-            time.sleep(step.seconds)
+            (time.sleep if given_up is None else given_up.wait)(step.seconds)
             return None
         if isinstance(step, Tell):
             tell(step)
             return None
+        if given_up is not None and given_up.is_set():
+            raise futures.CancelledError
         try:
             return receive(self._respond(call, step))
         except FAILURES as error:
@@ -340,6 +393,7 @@ class ChatStream(Generic[AnswerT]):
             self._close(error)
             raise
         if chunk is None:
+            self._effort.settle(self._decoder)
             self.close()
             raise StopIteration
         return chunk
@@ -358,6 +412,11 @@ class ChatStream(Generic[AnswerT]):
         if not self._closed:
             self.close()
             warn(_DROPPED, ResourceWarning, source=self, stacklevel=2)
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """What the server told of its rate limits when the answer began; None where it said nothing."""
+        return None if self._response is None else RateLimit.of(self._response.headers)
 
     def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""
@@ -436,4 +495,5 @@ class ChatStream(Generic[AnswerT]):
 
 
 _MAX_CONNECTIONS = 100
+_WORKER = threading.local()  # `given_up`, in threads that follow flows: set when they are to begin nothing more
 _DROPPED = "a ChatStream was dropped before its end: read it, use it in a `with` block, or close it"

@@ -298,10 +298,12 @@ def test_tasks_do_not_see_each_others_spans(raw_server, telemetry, backend):
 @pytest.mark.parametrize("flavour", ["sync", "asyncio", "trio"])
 def test_calls_that_are_made_together_have_the_parent_of_their_flow(raw_server, telemetry, flavour):
     server = raw_server([OK, None])
-    calls = [_calls.chat(HELLO, "m", {}) for _ in range(3)]
+
+    def asks():
+        return (yield _calls.chat(HELLO, "m", {}))
 
     def flow():
-        yield Together(calls, 2, lambda place, answer: None)
+        yield Together([asks() for _ in range(3)], 2, lambda place, answer: None)
 
     async def follow():
         async with MistralAsyncClient(KEY, server.url, hooks=[telemetry.hook]) as client:

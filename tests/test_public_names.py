@@ -46,6 +46,7 @@ def test_every_public_name_has_a_docstring():
         "chat",
         "chat_stream",
         "embeddings",
+        "embed_all",
         "completion",
         "completion_stream",
         "with_options",
