@@ -19,6 +19,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from ._config import Limits
     from ._install import install_as_mistralai
+    from ._limiter import RateLimiter
     from ._structured import ParsedChatCompletionResponse
     from ._tools import ToolRun, ToolStep, tool_of
     from .async_client import AsyncChatStream, AsyncParsedChatStream, MistralAsyncClient
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         StreamTimeout,
         TooManyToolSteps,
     )
+    from .hooks import AttemptInfo, CallInfo, Hooks, RequestInfo
     from .models.chat_completion import (
         AudioChunk,
         ChatCompletionRequest,
@@ -79,13 +81,17 @@ if TYPE_CHECKING:
     from .models.embeddings import EmbeddingObject, EmbeddingRequest, EmbeddingResponse
     from .models.fim import FIMCompletionRequest
     from .models.models import ModelCard, ModelDeleted, ModelList, ModelPermission
+    from .models.rate_limit import RateLimit
+    from .tokens import check_context, count_tokens
 
 __all__ = [
     "ArgumentError",
     "AsyncChatStream",
     "AsyncParsedChatStream",
+    "AttemptInfo",
     "AudioChunk",
     "AuthenticationError",
+    "CallInfo",
     "ChatCompletionRequest",
     "ChatCompletionResponse",
     "ChatCompletionResponseChoice",
@@ -106,6 +112,7 @@ __all__ = [
     "Function",
     "FunctionCall",
     "FunctionName",
+    "Hooks",
     "ImageURLChunk",
     "InvalidRequestError",
     "JSONSchema",
@@ -128,8 +135,11 @@ __all__ = [
     "PermissionDeniedError",
     "Prediction",
     "ProtocolError",
+    "RateLimit",
     "RateLimitError",
+    "RateLimiter",
     "ReferenceChunk",
+    "RequestInfo",
     "RequestTimeout",
     "ResponseFormat",
     "ResponseFormats",
@@ -149,6 +159,8 @@ __all__ = [
     "ToolType",
     "UsageInfo",
     "__version__",
+    "check_context",
+    "count_tokens",
     "install_as_mistralai",
     "tool_of",
 ]
@@ -156,17 +168,21 @@ __all__ = [
 # Cheapest first: a name is looked for in one after the other.
 _HOMES = (
     "exceptions",
+    "models.rate_limit",
     "models.common",
     "models.models",
     "models.embeddings",
     "models.chat_completion",
     "models.fim",
     "_config",
-    "_structured",
-    "_tools",
+    "_limiter",
+    "hooks",
     "client",
     "async_client",
+    "_structured",
+    "_tools",
     "_install",
+    "tokens",
 )
 
 

@@ -31,7 +31,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from .models.embeddings import EmbeddingResponse
 
 
 class MistralException(Exception):
@@ -47,12 +50,16 @@ class MistralException(Exception):
     retryable: whether the same call may well succeed a moment later.
     text, finish_reason, usage: what a stream had given when it failed: the text of its first choice, exactly, and the
         other two if they came; usage as a dict of the wire's names. Of an answer that cannot be used, what it had.
+    batch, embeddings: of `embed_all`: the places of the texts whose request failed, as a range, and an
+        `EmbeddingResponse` of the vectors that had arrived, each with the place of its text.
     """
 
     retryable: bool = False
     text: str = ""
     finish_reason: str | None = None
     usage: dict[str, Any] | None = None
+    batch: range | None = None
+    embeddings: EmbeddingResponse | None = None
 
     def __init__(
         self,
@@ -113,6 +120,7 @@ class MistralException(Exception):
                 ("code", self.code),
                 ("request id", self.request_id),
                 ("attempts", self.attempts),
+                ("texts", self.batch and f"{self.batch[0]} to {self.batch[-1]}"),
             )
             if value is not None
         ]
