@@ -17,6 +17,8 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from mistral_client import MistralAsyncClient, MistralClient
 
+pytest_plugins = ["pytester", "mistral_client.testing.plugin"]
+
 # A shell has its background jobs ignore Ctrl-C, and their children inherit that; the tests of Ctrl-C are about programs
 # that were started as usual.
 signal.signal(signal.SIGINT, signal.default_int_handler)

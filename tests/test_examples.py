@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
+TESTED_APP = ROOT / "examples" / "tested_app"
+
 OUTPUT = {
     "async_chat": r"(What is the capital of \w+\? -> \S.+\n){3}",
     "async_chat_stream": r"\w.*\bsea\b.*\n",
@@ -60,6 +62,30 @@ def test_it_runs(example, tmp_path):
     if example.stem == "embeddings":
         paraphrase, stranger = re.findall(r"-?0\.\d\d", ran.stdout)
         assert float(paraphrase) > float(stranger)
+
+
+def test_the_tested_app_passes_its_tests():
+    """Offline, and with no endpoint that it could use by mistake."""
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "mistral_client.testing.plugin",
+            "-p",
+            "no:cacheprovider",
+            TESTED_APP,
+        ],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "MISTRAL_ENDPOINT": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert re.search(r"\n10 passed in ", ran.stdout), ran.stdout
 
 
 def _export_for_transformers(folder):

@@ -22,7 +22,8 @@ from mistral_client.models.chat_completion import (
 
 from .. import errors
 from ..chat import SAFE_PROMPT, check_asked, offered_tools
-from ..conversation import arguments_of, check_order
+from ..conversation import arguments_of
+from ..message_order import check_order
 from .dialect import Dialect
 
 _SAME = (
