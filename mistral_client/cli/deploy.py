@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .failure import Failure
+from .server_keys import server_keys
 
 
 @click.command(
@@ -69,26 +70,26 @@ def deploy(
 
     A deployment that is there is replaced, replica by replica, and no call is lost.
     """
-    # Serve's processes inherit it, where the cluster is started here.
-    from .server_keys import listed_keys
-
-    keys = listed_keys((), api_key_file)
-    if host != "127.0.0.1" and not keys:
-        raise Failure(f"host {host!r} is not 127.0.0.1: there it needs a key, --api-key-file")
-    os.environ.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "mistral_client.server.ray.proxy:middlewares")
     try:
         import ray
         from pydantic import ValidationError
         from ray import serve
 
         from mistral_client.server.ray import Settings, build
+        from mistral_client.server.ray.proxy import CALLBACK, PATH
     except ImportError as error:
         raise Failure(f"deploy needs Ray: pip install 'mistral-client[ray]' ({error})") from error
+    keys = server_keys((), api_key_file)
+    if host != "127.0.0.1" and not keys:
+        raise Failure(f"host {host!r} is not 127.0.0.1: there it needs a key, --api-key-file")
+    given = {name: value for name, value in told.items() if value is not None}
     try:
-        settings = Settings(**{name: value for name, value in told.items() if value is not None}, queued=queue, api_keys=keys)
+        settings = Settings(**given, queued=queue, key_digests=keys.digests)
     except ValidationError as error:
         raise Failure(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
     ended = threading.Event()
+    # The processes of a cluster that starts here inherit it.
+    os.environ.setdefault(CALLBACK, PATH)
     try:
         ray.init(address=address, include_dashboard=None if address else False, logging_level="WARNING")
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 import time
@@ -217,7 +218,7 @@ def test_redeploying_loses_no_call(deployed):
 
 
 def test_a_key(deployed):
-    deployed.deploy(api_keys=["the-key"])
+    deployed.deploy(key_digests=[hashlib.sha256(b"the-key").hexdigest()])
     deployed.settled()
     with deployed.client(max_retries=0) as client, pytest.raises(MistralAPIException) as caught:
         client.list_models()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Annotated
 
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -34,7 +35,8 @@ class Settings(BaseModel):
     queue: requests that wait in a replica. queued: requests that wait at a proxy for a replica; more are refused.
     cpus, gpus: that a replica takes of its node.
     grace: seconds that answers on their way are given when a replica is to end.
-    api_keys: that callers must send; none lets everybody in who reaches the proxies.
+    key_digests: of the keys that callers must send, SHA-256 in hexadecimal; none lets everybody in who reaches the
+        proxies. The keys themselves have no business in a cluster's configuration.
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -50,7 +52,7 @@ class Settings(BaseModel):
     cpus: float = Field(1, ge=0)
     gpus: float = Field(0, ge=0)
     grace: float = Field(30, ge=0)
-    api_keys: list[str] = Field(default_factory=list, repr=False)
+    key_digests: list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _more_at_most_than_at_least(self) -> Settings:
@@ -72,7 +74,7 @@ class Replica:
             threads=settings.threads,
         )
         self._models = Models([await asyncio.to_thread(load, spec)], queue=settings.queue)
-        self._guard = Guard(Keys(settings.api_keys), None)
+        self._guard = Guard(Keys(digests=settings.key_digests), None)
         self._exporting = asyncio.create_task(export(self._models.metrics))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
