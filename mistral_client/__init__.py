@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         StreamInterrupted,
         StreamTimeout,
     )
+    from .hooks import AttemptInfo, CallInfo, Hooks, RequestInfo
     from .models.chat_completion import (
         AudioChunk,
         ChatCompletionRequest,
@@ -79,8 +80,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ArgumentError",
     "AsyncChatStream",
+    "AttemptInfo",
     "AudioChunk",
     "AuthenticationError",
+    "CallInfo",
     "ChatCompletionRequest",
     "ChatCompletionResponse",
     "ChatCompletionResponseChoice",
@@ -101,6 +104,7 @@ __all__ = [
     "Function",
     "FunctionCall",
     "FunctionName",
+    "Hooks",
     "ImageURLChunk",
     "InvalidRequestError",
     "JSONSchema",
@@ -123,6 +127,7 @@ __all__ = [
     "ProtocolError",
     "RateLimitError",
     "ReferenceChunk",
+    "RequestInfo",
     "RequestTimeout",
     "ResponseFormat",
     "ResponseFormats",
@@ -150,6 +155,7 @@ _HOMES = (
     "models.chat_completion",
     "models.fim",
     "_config",
+    "hooks",
     "client",
     "async_client",
     "_install",

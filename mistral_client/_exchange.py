@@ -18,7 +18,9 @@ from pydantic_core import from_json
 from ._calls import AnswerT, Call, Request, validation_message
 from ._config import Config
 from ._error_body import api_error, is_error_body, request_id
+from ._headers import secrets
 from ._retry import RetryBudget, RetryPolicy
+from ._watch import Tell, Watch
 from .exceptions import MistralException, ProtocolError, masked
 
 ErrorT = TypeVar("ErrorT", bound=MistralException)
@@ -51,13 +53,14 @@ class Wait:
     seconds: float
 
 
-Step = Request | Wait
+Step = Request | Wait | Tell
 
 
 class Effort:
     """What a call has taken so far: requests, and seconds of the clock since it began.
 
     clock: seconds, monotonic. until: when the call must be over, on that clock.
+    watch: None where there are no hooks.
     """
 
     def __init__(self, config: Config, call: Call[Any], clock: Callable[[], float]) -> None:
@@ -67,10 +70,11 @@ class Effort:
         self.until = math.inf if deadline is None else self._began + deadline
         self._config = config
         self._clock = clock
-        given = [value.rpartition(" ")[2] for name, value in call.headers.items() if name.lower() == "authorization"]
-        self._secrets = [SecretStr(value) for value in given if value]
-        if config.api_key is not None:
-            self._secrets.append(config.api_key)
+        self.extra_headers = config.extra_headers
+        self._secrets = [] if config.api_key is None else [config.api_key]
+        self.learn_secrets(call.headers)
+        self.learn_secrets(config.extra_headers)
+        self.watch = Watch(call, config, clock, self.masked) if config.hooks else None
 
     def left(self) -> float:
         """Seconds until then."""
@@ -84,6 +88,13 @@ class Effort:
         error.hide(self.masked)
         # The frames so far hold what came, and have no more to tell than the error.
         return error.with_traceback(None)
+
+    def learn_secrets(self, headers: Mapping[str, str]) -> None:
+        """What these headers hold of secrets is masked from now on, as the key is."""
+        for value in secrets(headers).values():
+            secret = SecretStr(value.rpartition(" ")[2])
+            if secret.get_secret_value() and secret not in self._secrets:
+                self._secrets.insert(0, secret)
 
     def masked(self, text: str) -> str:
         """The text without the key."""
@@ -99,14 +110,23 @@ def exchange(
 
     For a request it is sent the response, or the exception that stands for a failure to get one; for a `Wait`, None.
     An answer that is streamed is None here: its reader has it.
+    Where there are hooks, it also yields whom to `Tell` of what, and is sent None for it.
     random: evenly from 0 to 1.
     """
     if call.max_retries is not None:
         policy = replace(policy, max_retries=call.max_retries)
-    request = call.request(f"{int(random() * 2**53):014x}{int(random() * 2**53):014x}", effort.until)
+    key = f"{int(random() * 2**53):014x}{int(random() * 2**53):014x}"
+    request = call.request(key, effort.until, effort.extra_headers)
+    watch = effort.watch
     while True:
         effort.attempts += 1
-        outcome = yield request
+        if watch is None:
+            outcome = yield request
+        else:
+            yield watch.before(request)
+            changed = watch.changed(request)
+            effort.learn_secrets(changed.headers)
+            outcome = yield changed
         if outcome is None:
             raise TypeError("a request comes to a response or an exception")
         try:
@@ -115,7 +135,13 @@ def exchange(
             failure = error
         else:
             budget.earn()
+            if watch is not None:
+                yield watch.after(outcome, None)
+                if answer is not None:
+                    yield watch.ended(None, answer)
             return answer
+        if watch is not None:
+            yield watch.after(outcome, effort.written_on(failure))
         delay = policy.delay(effort.attempts - 1, failure, effort.left(), random())
         # A server that says when to come back is not down: coming back then is free.
         if delay is None or not (failure.retry_after or budget.spend()):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent import futures
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from inspect import isawaitable
 from random import random
@@ -20,13 +21,16 @@ from . import _calls
 from ._body import hangup, raw, received
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, Request
 from ._chunks import ChunkDecoder
-from ._config import Config, Limits, resolve, secret
+from ._config import Config, Limits, resolve, secret, with_options
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
 from ._pool import PoolTransport
 from ._retry import RetryBudget, RetryPolicy
+from ._tell import checked_hooks, chunks_told, tell
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
+from ._watch import Tell
 from .exceptions import ArgumentError, MistralException
+from .hooks import Hooks
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
@@ -49,6 +53,7 @@ class MistralClient:
     http_client: a ready client to use in place of an own one; it stays open when this one is closed, and its own
         timeout, proxies and certificates hold. It, and a transport, may take the time for each read and not for all.
     transport: a ready transport for the own client.
+    hooks: told of every call, its requests and its end.
 
     Safe to share between threads, and to use on both sides of a fork. Close it, or use it in a `with` block, to close
     its connections.
@@ -67,20 +72,25 @@ class MistralClient:
         limits: Limits | None = None,
         http_client: httpx.Client | None = None,
         transport: httpx.BaseTransport | None = None,
+        hooks: Iterable[Hooks] = (),
     ) -> None:
         key = secret(api_key)
         del api_key
-        self._config = resolve(key, endpoint, max_retries, deadline, limits, trust_env)
+        told = checked_hooks(hooks, asynchronous=False)
+        self._config = resolve(key, endpoint, max_retries, deadline, limits, trust_env, told)
         self._policy = RetryPolicy(self._config.max_retries)
         self._budget = RetryBudget()
         self._given = http_client
         if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().sync_transport(self._config.local_model)
         self._timeout = checked(timeout)
+        self._timeout_of_given: httpx.Timeout | None = None  # in place of its own
         self._transport = transport
         # A forked process must not write on its parent's connections, so each process has a pool of its own.
         self._transports: dict[int, httpx.BaseTransport] = {}
         self._closed = False
+        # Of a client that shares another's connections.
+        self._shared: Callable[[], httpx.BaseTransport] | None = None
 
     def list_models(self, **options: Unpack[CallOptions]) -> ModelList:
         """The models that the server offers."""
@@ -143,6 +153,32 @@ class MistralClient:
         call = _calls.completion_stream(model, prompt, suffix, options)
         return ChatStream(call, partial(self._send, call), self._config)
 
+    def with_options(
+        self,
+        *,
+        timeout: float | httpx.Timeout | None = None,
+        max_retries: int | None = None,
+        deadline: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        hooks: Iterable[Hooks] | None = None,
+    ) -> Self:
+        """A client with other defaults that shares the connections and the retry budget of this one.
+
+        timeout, max_retries, deadline, hooks: in place of this client's, or None. `deadline=math.inf` is no deadline.
+        extra_headers: sent with every request, beside those of a call, which go before them.
+
+        Closing it leaves the connections open. They are closed with this client, and then neither can be used.
+        Raises `ConfigurationError` for what cannot be, which includes another `Authorization`.
+        """
+        told = None if hooks is None else checked_hooks(hooks, asynchronous=False)
+        config = with_options(self._config, max_retries, deadline, extra_headers, told)
+        changed: dict[str, object] = {"_config": config, "_policy": RetryPolicy(config.max_retries)}
+        if timeout is not None:
+            changed["_timeout"] = changed["_timeout_of_given"] = checked(timeout)
+        child = object.__new__(type(self))
+        vars(child).update(vars(self), _transports={}, _shared=self._own_transport, **changed)
+        return child
+
     def close(self) -> None:
         """Close the connections. The client cannot be used afterwards."""
         self._closed = True
@@ -169,7 +205,7 @@ class MistralClient:
         """The response to a request, its body unread."""
         given = self._given
         if given is not None:
-            request = build_request(self._config, call, step, given.timeout, given)
+            request = build_request(self._config, call, step, self._timeout_of_given or given.timeout, given)
             return given.send(request, stream=True, follow_redirects=False)
         request = build_request(self._config, call, step, self._timeout)
         # Past `httpx.Client`: its cookies, redirects, hooks and log have no use here, and take as long as the rest.
@@ -181,6 +217,8 @@ class MistralClient:
         """The connections of this process."""
         if self._closed:
             raise RuntimeError("the client is closed")
+        if self._shared is not None:
+            return self._shared()
         process = os.getpid()
         transport = self._transports.get(process)
         if transport is None:
@@ -219,7 +257,7 @@ class MistralClient:
         running: dict[futures.Future[AnswerT], int] = {}
         with futures.ThreadPoolExecutor(doing.at_most, "mistral_client") as threads:
             for place, call in enumerate(doing.calls):
-                running[threads.submit(self._answer, call)] = place
+                running[threads.submit(copy_context().run, self._answer, call)] = place
                 self._take(running, doing, leave=doing.at_most - 1)
             self._take(running, doing, leave=0)
 
@@ -240,18 +278,26 @@ class MistralClient:
         """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
         steps = exchange(call, self._policy, self._budget, effort, random)
         outcome: Response | MistralException | None = None
-        while True:
-            try:
-                step = steps.send(outcome)
-            except StopIteration as finished:
-                return cast("AnswerT | None", finished.value)
-            started = time.monotonic()
-            outcome = self._perform(call, step, receive)
-            log(step, outcome, time.monotonic() - started, effort)
+        try:
+            while True:
+                try:
+                    step = steps.send(outcome)
+                except StopIteration as finished:
+                    return cast("AnswerT | None", finished.value)
+                started = time.monotonic()
+                outcome = self._perform(call, step, receive)
+                log(step, outcome, time.monotonic() - started, effort)
+        except BaseException as error:
+            if effort.watch is not None:
+                tell(effort.watch.ended(error))
+            raise
 
     def _perform(self, call: Call[AnswerT], step: Step, receive: _Receive) -> Response | MistralException | None:
         if isinstance(step, Wait):
             time.sleep(step.seconds)
+            return None
+        if isinstance(step, Tell):
+            tell(step)
             return None
         try:
             return receive(self._respond(call, step))
@@ -289,9 +335,9 @@ class ChatStream(Generic[AnswerT]):
         try:
             chunk = self._ready.popleft() if self._ready else self._read()
         except BaseException as error:
-            self.close()
             if isinstance(error, MistralException):
                 self._effort.written_on(error)
+            self._close(error)
             raise
         if chunk is None:
             self.close()
@@ -315,8 +361,15 @@ class ChatStream(Generic[AnswerT]):
 
     def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""
+        self._close()
+
+    def _close(self, error: BaseException | None = None) -> None:
         self._closed = True
-        self._hang_up()
+        try:
+            self._hang_up()
+        finally:
+            if self._begun and self._effort.watch is not None:
+                tell(self._effort.watch.ended(error))
 
     def _open(self) -> None:
         if self._begun or self._closed:
@@ -337,6 +390,7 @@ class ChatStream(Generic[AnswerT]):
         self._bytes = raw(response)
         try:
             self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
+            self._feed = chunks_told(self._effort.watch, self._decoder.feed)
             self._chunks: Iterator[AnswerT] = iter(())
             self._heard = False
             self._ready.clear()
@@ -369,7 +423,7 @@ class ChatStream(Generic[AnswerT]):
             if data is None:
                 self._decoder.end()
                 return None
-            self._chunks = self._decoder.feed(data)
+            self._chunks = self._feed(data)
 
     def _hang_up(self) -> None:
         if self._response is not None:

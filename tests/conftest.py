@@ -50,6 +50,8 @@ class Blocking:
             return lambda *args, **options: BlockingStream(
                 self._portal, self._portal.call(lambda: _now(method(*args, **options)))
             )
+        if name == "with_options":
+            return lambda **options: Blocking(self._portal, method(**options))
         return lambda *args, **options: self._portal.call(lambda: method(*args, **options))
 
     def __repr__(self) -> str:

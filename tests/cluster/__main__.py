@@ -28,7 +28,9 @@ def main() -> int:
     python = environment(ROOT / ".cluster" / "environment", packages())
     told = sys.argv[1:] or ["tests/cluster", "-v"]
     return subprocess.run(
-        [python, "-m", "pytest", "-o", "filterwarnings=ignore", *told], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        [python, "-m", "pytest", "-o", "filterwarnings=ignore", *told],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     ).returncode
 
 

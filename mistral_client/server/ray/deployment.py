@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -66,14 +66,14 @@ class Settings(BaseModel):
 class Replica:
     """A model, loaded, and the application over it."""
 
-    async def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings) -> None:
         spec = ModelSpec(
             settings.model,
             context_length=settings.context_length,
             slots=settings.slots,
             threads=settings.threads,
         )
-        self._models = Models([await asyncio.to_thread(load, spec)], queue=settings.queue)
+        self._models = Models([load(spec)], queue=settings.queue)
         self._guard = Guard(Keys(digests=settings.key_digests), None)
         self._exporting = asyncio.create_task(export(self._models.metrics))
 
@@ -109,7 +109,7 @@ class Signed:
 def build(settings: Settings) -> serve.Application:
     """The application of Serve for these settings."""
     places = settings.slots + settings.queue
-    told = Replica.options(
+    told = cast("Any", Replica).options(
         max_ongoing_requests=places + _BESIDE,
         max_queued_requests=settings.queued,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
@@ -128,4 +128,4 @@ def build(settings: Settings) -> serve.Application:
             "target_ongoing_requests": settings.slots,
         }
         told = told.options(num_replicas=None, autoscaling_config=scaling)
-    return told.bind(settings)
+    return cast("serve.Application", told.bind(settings))
