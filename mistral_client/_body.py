@@ -69,7 +69,7 @@ async def run_out(pieces: AsyncGeneratorType[bytes, None]) -> None:
     httpx reads through a chain of generators. Running it to its end is what ends them all: closing the outermost leaves
     the others to the garbage collector, and trio complains.
     """
-    if not pieces.ag_running:
+    if pieces.ag_frame is not None and not pieces.ag_running:  # without a frame it has ended
         with suppress(*FAILURES), anyio.move_on_after(LINGER):
             async for _ in pieces:
                 pass
