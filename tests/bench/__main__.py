@@ -1,4 +1,5 @@
-"""All costs and speeds beside others', and what they were to be: python -m tests.bench [clients] [server].
+"""All costs and speeds beside others', what they were to be, and where they go: python -m tests.bench [clients] [server]
+[profiles].
 
 Prints them, and writes them into docs/performance.md. Ends with 1 where a goal is not met.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from mistral_client.server.weights import default_model, smollm2
 
-from . import client, footprint, goals, model, page, plots, server, startup
+from . import client, footprint, goals, imports, model, page, parts, plots, server, stages, startup, token_path
 from .client import OURS, RAW, WORKS, Costs
 from .footprint import Footprint
 from .goals import MIB, Goal
@@ -23,13 +24,15 @@ from .goals import MIB, Goal
 
 def main() -> int:
     print(f"load average {os.getloadavg()[0]:.2f}")
-    parts = sys.argv[1:] or ["clients", "server"]
+    wished = sys.argv[1:] or ["clients", "server", "profiles"]
     page.fill({"machine": _machine()})
     wanted: list[Goal] = []
-    if "clients" in parts:
+    if "clients" in wished:
         wanted += _clients()
-    if "server" in parts:
+    if "server" in wished:
         wanted += _server()
+    if "profiles" in wished:
+        _profiles()
     print(*wanted, sep="\n")
     return int(not all(goal.met for goal in wanted))
 
@@ -70,6 +73,27 @@ def _server() -> list[Goal]:
         }
     )
     return wanted
+
+
+def _profiles() -> None:
+    found, costs = imports.measure(), stages.measure()
+    columns = [f"{name}, {unit}" for name in found for unit in ("ms", "MiB")]
+    steps = [
+        f"{what}, {streams}" for what in ("ms", "ms of processors beside") for streams in ("1 stream", "8 streams")
+    ]
+    tables = {
+        "imports": (columns, imports.shown(found)),
+        "stages of a call": (["µs"], stages.shown(costs, stages.CALL)),
+        "stages of a chunk": (["µs"], stages.shown(costs, stages.CHUNK)),
+        "layers over aiohttp": (["µs"], stages.shown(costs, stages.AIOHTTP)),
+        "path of a token": (steps, token_path.shown(token_path.measure())),
+        "parts of a token": (["ms"], parts.shown(parts.parts())),
+        "reading": (["tokens/s"], parts.read(parts.reading())),
+    }
+    for name, (head, rows) in tables.items():
+        lines = [*page.table(["", *head], rows)]
+        print(name, *lines, sep="\n", flush=True)
+        page.fill({name: lines})
 
 
 def _machine() -> Iterator[str]:

@@ -67,6 +67,7 @@ CONTENDERS = (
     Contender("groq 1.7.0", ("groq==1.7.0",), "with_openai", ("groq", "Groq")),
 )
 
+
 def contender(name: str) -> Contender:
     """The contender of this name."""
     return next(each for each in CONTENDERS if each.name == name)

@@ -45,7 +45,9 @@ def streams(speeds: Speeds) -> None:
             label=name,
             color=shade,
         )
-    axes.set_xticks([at + (len(NAMES) - 1) / 2 * width for at in range(len(STREAMS))], [str(count) for count in STREAMS])
+    axes.set_xticks(
+        [at + (len(NAMES) - 1) / 2 * width for at in range(len(STREAMS))], [str(count) for count in STREAMS]
+    )
     axes.set_xlabel("streams at once")
     axes.set_ylabel("tokens/s")
     figure.legend(loc="outside upper center", ncols=3, frameon=False)

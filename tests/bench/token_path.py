@@ -22,10 +22,9 @@ from .server import ENGINE, LOCAL, SERVE, STORY, THEIRS, Reader, contenders, sai
 STREAMS = (1, 8)
 TOKENS = 32
 ROUNDS = 3
-NATIVE, CALLBACK = "llama.cpp in this process, its text at the end", "with a callback for each token, which does nothing"
 STEPS = {
-    NATIVE: NATIVE,
-    CALLBACK: CALLBACK,
+    "native": "llama.cpp in this process, its text at the end",
+    "callback": "with a callback for each token, which does nothing",
     ENGINE: "our engine, read in another thread",
     LOCAL: "local mode, read by the client",
     SERVE: "mistral-client serve, read over HTTP",
@@ -44,8 +43,8 @@ def measure(rounds: int = ROUNDS) -> dict[tuple[str, int], Cost]:
     """The costs by step and number of streams."""
     seen: dict[tuple[str, int], list[Cost]] = {}
     with contenders() as readers, ExitStack() as ending:
-        for name, kind in ((NATIVE, "native"), (CALLBACK, "callback")):
-            readers[name] = Reader(kind, default_model())
+        for name in ("native", "callback"):
+            readers[name] = Reader(name, default_model())
             ending.callback(readers[name].close)
             readers[name].answers([said("Hello.")], 4)
         for _ in range(rounds):

@@ -57,12 +57,17 @@ def counted(name, import_):
     return module
 
 
-begun = now()
-own[INTERPRETER] = begun
-machinery._find_and_load = counted
-exec(sys.argv[1], {"__name__": "__main__"})
-machinery._find_and_load = find_and_load
-import json  # not before: the program imports it too
+def main():
+    own[INTERPRETER] = begun = now()
+    machinery._find_and_load = counted
+    exec(sys.argv[1], {"__name__": "__main__"})
+    machinery._find_and_load = find_and_load
+    own[REST] = [after - then - within for after, then, within in zip(now(), begun, open_ones[0], strict=True)]
 
-own[REST] = [after - then - within for after, then, within in zip(now(), begun, open_ones[0], strict=True)]
-print(json.dumps(own))
+    import json  # not before: the program imports it too
+
+    print(json.dumps(own))
+
+
+if __name__ == "__main__":
+    main()

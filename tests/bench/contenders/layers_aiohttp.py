@@ -57,11 +57,13 @@ def plain():
     json.loads(ANSWERED.content)
 
 
-w.measured({
-    "aiohttp.alone": w.at_once(alone, w.CALLS),
-    "aiohttp.transport": w.at_once(through_the_transport, w.CALLS),
-    "aiohttp.httpx": w.at_once(through_httpx, w.CALLS),
-    "aiohttp.ours": w.at_once(through_us, w.CALLS),
-    "objects.typed": w.repeated(typed),
-    "objects.plain": w.repeated(plain),
-})
+w.measured(
+    {
+        "aiohttp.alone": w.at_once(alone, w.CALLS),
+        "aiohttp.transport": w.at_once(through_the_transport, w.CALLS),
+        "aiohttp.httpx": w.at_once(through_httpx, w.CALLS),
+        "aiohttp.ours": w.at_once(through_us, w.CALLS),
+        "objects.typed": w.repeated(typed),
+        "objects.plain": w.repeated(plain),
+    }
+)

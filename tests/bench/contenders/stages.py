@@ -98,18 +98,20 @@ def of_chunks(do):
     return work
 
 
-w.measured({
-    "stream.socket": of_chunks(over_a_socket(STREAM)),
-    "stream.joined": of_chunks(joined),
-    "stream.transport": of_chunks(lambda: drained(STREAM)),
-    "stream.events": of_chunks(events),
-    "stream.typed": of_chunks(typed),
-    "stream.checked": of_chunks(checked),
-    "stream.whole": of_chunks(lambda: sum(1 for _ in client.chat_stream(w.MESSAGES, w.STREAM))),
-    "call.socket": w.repeated(over_a_socket(CALL)),
-    "call.arguments": w.repeated(lambda: _calls.chat(w.MESSAGES, w.CHAT, {})),
-    "call.request": w.repeated(lambda: request(CALL)),
-    "call.transport": w.repeated(lambda: received(sent(CALL), client._config.limits)),
-    "call.typed": w.repeated(lambda: decoded(CALL.answer, ANSWERED.content, ANSWERED, 200, "")),
-    "call.whole": w.repeated(lambda: client.chat(w.MESSAGES, w.CHAT)),
-})
+w.measured(
+    {
+        "stream.socket": of_chunks(over_a_socket(STREAM)),
+        "stream.joined": of_chunks(joined),
+        "stream.transport": of_chunks(lambda: drained(STREAM)),
+        "stream.events": of_chunks(events),
+        "stream.typed": of_chunks(typed),
+        "stream.checked": of_chunks(checked),
+        "stream.whole": of_chunks(lambda: sum(1 for _ in client.chat_stream(w.MESSAGES, w.STREAM))),
+        "call.socket": w.repeated(over_a_socket(CALL)),
+        "call.arguments": w.repeated(lambda: _calls.chat(w.MESSAGES, w.CHAT, {})),
+        "call.request": w.repeated(lambda: request(CALL)),
+        "call.transport": w.repeated(lambda: received(sent(CALL), client._config.limits)),
+        "call.typed": w.repeated(lambda: decoded(CALL.answer, ANSWERED.content, ANSWERED, 200, "")),
+        "call.whole": w.repeated(lambda: client.chat(w.MESSAGES, w.CHAT)),
+    }
+)
