@@ -44,7 +44,7 @@ IMPORTS = {
 }
 BUILT = {
     "mistral_client": Program(OURS, _OURS + _ONE),
-    "httpx.Client and one pydantic model": Program(OURS, f"{_RAW}{_ONE}\nclass Model(pydantic.BaseModel): field: int"),
+    "httpx and one pydantic model": Program(OURS, f"{_RAW}{_ONE}\nclass Model(pydantic.BaseModel): field: int"),
     "mistralai 3.7.0": Program("mistralai 3.7.0", _OFFICIAL + _ONE),
 }
 """Programs whose imports are looked into."""

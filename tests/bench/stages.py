@@ -1,12 +1,12 @@
 """Where the time of a call and of a chunk goes, stage by stage: python -m tests.bench.stages.
 
 Stages are run by themselves or on top of those before them, and what lies between two is their difference. CPU time of
-the caller's process in microseconds, medians of rounds in which each has a turn.
+the caller's process in microseconds, the least of rounds in which each has a turn: differences of two medians would be
+mostly noise.
 """
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -56,7 +56,7 @@ def measure(rounds: int = ROUNDS) -> dict[str, float]:
                     cost = one.cost(work, _COUNTS[work.partition(".")[0]])
                     if turn:
                         seen.setdefault(work, []).append(cost)
-    return {work: statistics.median(costs) for work, costs in seen.items()}
+    return {work: min(costs) for work, costs in seen.items()}
 
 
 def shown(found: Mapping[str, float], stages: Mapping[str, tuple[str, ...]]) -> Iterator[list[str]]:
