@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -76,24 +76,25 @@ def _server() -> list[Goal]:
 
 
 def _profiles() -> None:
-    found, costs = imports.measure(), stages.measure()
-    columns = [f"{name}, {unit}" for name in found for unit in ("ms", "MiB")]
-    steps = [
-        f"{what}, {streams}" for what in ("ms", "ms of processors beside") for streams in ("1 stream", "8 streams")
-    ]
-    tables = {
-        "imports": (columns, imports.shown(found)),
-        "stages of a call": (["µs"], stages.shown(costs, stages.CALL)),
-        "stages of a chunk": (["µs"], stages.shown(costs, stages.CHUNK)),
-        "layers over aiohttp": (["µs"], stages.shown(costs, stages.AIOHTTP)),
-        "path of a token": (steps, token_path.shown(token_path.measure())),
-        "parts of a token": (["ms"], parts.shown(parts.parts())),
-        "reading": (["tokens/s"], parts.read(parts.reading())),
-    }
-    for name, (head, rows) in tables.items():
-        lines = [*page.table(["", *head], rows)]
-        print(name, *lines, sep="\n", flush=True)
-        page.fill({name: lines})
+    found = imports.measure()
+    _profile("imports", [f"{name}, {unit}" for name in found for unit in ("ms", "MiB")], imports.shown(found))
+    costs = stages.measure()
+    for name, rows in {
+        "stages of a call": stages.CALL,
+        "stages of a chunk": stages.CHUNK,
+        "layers over aiohttp": stages.AIOHTTP,
+    }.items():
+        _profile(name, ["µs"], stages.shown(costs, rows))
+    _profile("parts of a token", ["ms"], parts.shown(parts.parts()))
+    _profile("reading", ["tokens/s"], parts.read(parts.reading()))
+    steps = [f"{what}, streams: {count}" for what in ("ms", "ms of processors beside") for count in token_path.STREAMS]
+    _profile("path of a token", steps, token_path.shown(token_path.measure()))
+
+
+def _profile(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    lines = [*page.table(["", *head], rows)]
+    print(name, *lines, sep="\n", flush=True)
+    page.fill({name: lines})
 
 
 def _machine() -> Iterator[str]:

@@ -9,12 +9,12 @@ from httpx_aiohttp import AiohttpTransport
 
 from mistral_client import MistralAsyncClient, _calls
 from mistral_client._exchange import Received, decoded
+from mistral_client._transport import build_request
 
 CHAT = f"{w.URL}/v1/chat/completions"
 HEADERS = {"Authorization": f"Bearer {w.KEY}"}
 BODY = {"model": w.CHAT, "messages": w.MESSAGES}
-URL = httpx.URL(CHAT)
-TIMEOUT = {"timeout": dict.fromkeys(("connect", "pool", "read", "write"), 120.0)}
+CALL = _calls.chat(w.MESSAGES, w.CHAT, {})
 sessions = []
 transport = AiohttpTransport()
 over = httpx.AsyncClient(headers=HEADERS, transport=AiohttpTransport())
@@ -29,7 +29,9 @@ async def alone():
 
 
 async def through_the_transport():
-    request = httpx.Request("POST", URL, headers=HEADERS, json=BODY, extensions=TIMEOUT)
+    # The same request as ours makes, by a caller who has dicts.
+    json.dumps(BODY).encode()
+    request = build_request(ours._config, CALL, CALL.request("0" * 28), ours._timeout)
     response = await transport.handle_async_request(request)
     return bool(json.loads(await response.aread())["choices"])
 
@@ -48,8 +50,8 @@ ANSWERED = Received(answered.status_code, answered.headers, answered.content)
 
 def typed():
     """What a call takes for typed objects in place of dicts, both ways."""
-    call = _calls.chat(w.MESSAGES, w.CHAT, {})
-    decoded(call.answer, ANSWERED.content, ANSWERED, 200, "")
+    _calls.chat(w.MESSAGES, w.CHAT, {})
+    decoded(CALL.answer, ANSWERED.content, ANSWERED, 200, "")
 
 
 def plain():
