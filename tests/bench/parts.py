@@ -1,7 +1,8 @@
 """Where the model's time goes, by its parts, and how fast it reads by the size of the batch: python -m tests.bench.parts.
 
 A part's time is found by taking it away: the same weights with fewer experts in use, and with half of the blocks. What
-no block takes is the head's: the product with the vocabulary, the choice of a token, and the steps between two.
+no block takes is the head's: the product with the vocabulary, the choice of a token, and the steps between two. Times are
+the least of rounds: differences of two medians would be mostly noise.
 """
 
 from __future__ import annotations
@@ -36,18 +37,19 @@ class Parts(NamedTuple):
 
 def parts(rounds: int = ROUNDS) -> Parts:
     """Of the default model."""
-    seen = []
+    dense, sparse, shallow = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         whole, half = _with_blocks(1.0, Path(folder)), _with_blocks(0.5, Path(folder))
         for _ in range(rounds):
             use_experts(whole, _ALL)
-            dense = seconds_a_token(whole)
+            dense.append(seconds_a_token(whole))
             use_experts(whole, _USED)
-            sparse = seconds_a_token(whole)
-            one_expert = (dense - sparse) / (_ALL - _USED)
-            blocks = 2 * (sparse - seconds_a_token(half))
-            seen.append(Parts(one_expert, blocks - _USED * one_expert, sparse - blocks))
-    return Parts(*map(statistics.median, zip(*seen, strict=True)))
+            sparse.append(seconds_a_token(whole))
+            shallow.append(seconds_a_token(half))
+    token = min(sparse)
+    one_expert = (min(dense) - token) / (_ALL - _USED)
+    blocks = 2 * (token - min(shallow))
+    return Parts(one_expert, blocks - _USED * one_expert, token - blocks)
 
 
 def _with_blocks(share: float, folder: Path) -> Path:
