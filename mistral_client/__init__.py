@@ -19,8 +19,11 @@ from ._version import __version__
 if TYPE_CHECKING:
     from ._config import Limits
     from ._install import install_as_mistralai
-    from .async_client import AsyncChatStream, MistralAsyncClient
-    from .client import ChatStream, MistralClient
+    from ._limiter import RateLimiter
+    from ._structured import ParsedChatCompletionResponse
+    from ._tools import ToolRun, ToolStep, tool_of
+    from .async_client import AsyncChatStream, AsyncParsedChatStream, MistralAsyncClient
+    from .client import ChatStream, MistralClient, ParsedChatStream
     from .exceptions import (
         ArgumentError,
         AuthenticationError,
@@ -36,10 +39,13 @@ if TYPE_CHECKING:
         ProtocolError,
         RateLimitError,
         RequestTimeout,
+        ResponseParsingError,
         ServerError,
         StreamInterrupted,
         StreamTimeout,
+        TooManyToolSteps,
     )
+    from .hooks import AttemptInfo, CallInfo, Hooks, RequestInfo
     from .models.chat_completion import (
         AudioChunk,
         ChatCompletionRequest,
@@ -75,12 +81,17 @@ if TYPE_CHECKING:
     from .models.embeddings import EmbeddingObject, EmbeddingRequest, EmbeddingResponse
     from .models.fim import FIMCompletionRequest
     from .models.models import ModelCard, ModelDeleted, ModelList, ModelPermission
+    from .models.rate_limit import RateLimit
+    from .tokens import check_context, count_tokens
 
 __all__ = [
     "ArgumentError",
     "AsyncChatStream",
+    "AsyncParsedChatStream",
+    "AttemptInfo",
     "AudioChunk",
     "AuthenticationError",
+    "CallInfo",
     "ChatCompletionRequest",
     "ChatCompletionResponse",
     "ChatCompletionResponseChoice",
@@ -101,6 +112,7 @@ __all__ = [
     "Function",
     "FunctionCall",
     "FunctionName",
+    "Hooks",
     "ImageURLChunk",
     "InvalidRequestError",
     "JSONSchema",
@@ -118,41 +130,59 @@ __all__ = [
     "ModelPermission",
     "NamedToolChoice",
     "NotFoundError",
+    "ParsedChatCompletionResponse",
+    "ParsedChatStream",
     "PermissionDeniedError",
     "Prediction",
     "ProtocolError",
+    "RateLimit",
     "RateLimitError",
+    "RateLimiter",
     "ReferenceChunk",
+    "RequestInfo",
     "RequestTimeout",
     "ResponseFormat",
     "ResponseFormats",
+    "ResponseParsingError",
     "Role",
     "ServerError",
     "StreamInterrupted",
     "StreamTimeout",
     "TextChunk",
     "ThinkingChunk",
+    "TooManyToolSteps",
     "Tool",
     "ToolCall",
     "ToolChoice",
+    "ToolRun",
+    "ToolStep",
     "ToolType",
     "UsageInfo",
     "__version__",
+    "check_context",
+    "count_tokens",
     "install_as_mistralai",
+    "tool_of",
 ]
 
 # Cheapest first: a name is looked for in one after the other.
 _HOMES = (
     "exceptions",
+    "models.rate_limit",
     "models.common",
     "models.models",
     "models.embeddings",
     "models.chat_completion",
     "models.fim",
     "_config",
+    "_limiter",
+    "hooks",
     "client",
     "async_client",
+    "_structured",
+    "_tools",
     "_install",
+    "tokens",
 )
 
 

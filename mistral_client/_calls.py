@@ -12,6 +12,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from ._headers import flaw, merged
 from .exceptions import ArgumentError
 from .models.chat_completion import (
     ChatCompletionRequest,
@@ -28,6 +29,7 @@ from .models.fim import FIMCompletionRequest
 from .models.models import ModelCard, ModelDeleted, ModelList
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
+ParsedT = TypeVar("ParsedT")
 
 Messages = Iterable[ChatMessage | Mapping[str, Any]]
 
@@ -47,8 +49,8 @@ class CallOptions(TypedDict, total=False):
     extra_body: Mapping[str, Any] | None
 
 
-class ChatOptions(CallOptions, total=False):
-    """What `chat` and `chat_stream` take by keyword; `ChatCompletionRequest` says what each means."""
+class AnswerOptions(CallOptions, total=False):
+    """What `chat`, `chat_stream` and `run_tools` take by keyword; `ChatCompletionRequest` says what each means."""
 
     temperature: float | None
     top_p: float | None
@@ -57,7 +59,6 @@ class ChatOptions(CallOptions, total=False):
     stop: str | list[str] | None
     random_seed: int | None
     response_format: ResponseFormat | Mapping[str, Any] | None
-    tools: list[Tool] | list[dict[str, Any]] | None
     tool_choice: Literal["auto", "none", "any", "required"] | NamedToolChoice | Mapping[str, Any] | None
     parallel_tool_calls: bool | None
     presence_penalty: float | None
@@ -77,6 +78,12 @@ class ChatOptions(CallOptions, total=False):
     guardrails: list[dict[str, Any]] | None
     service_tier: str | None
     metadata: Mapping[str, Any] | None
+
+
+class ChatOptions(AnswerOptions, total=False):
+    """What `chat` and `chat_stream` take besides."""
+
+    tools: list[Tool] | list[dict[str, Any]] | None
 
 
 class EmbeddingOptions(CallOptions, total=False):
@@ -131,8 +138,13 @@ class Call(Generic[AnswerT]):
     max_retries: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def request(self, idempotency_key: str, until: float = math.inf) -> Request:
-        """The request of one attempt; every attempt's is the same."""
+    def request(
+        self, idempotency_key: str, until: float = math.inf, client_headers: Mapping[str, str] | None = None
+    ) -> Request:
+        """The request of one attempt; every attempt's is the same.
+
+        client_headers: those of every call; the call's own go before them.
+        """
         # A stream that is compressed arrives in lumps.
         headers = (
             {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
@@ -143,7 +155,8 @@ class Call(Generic[AnswerT]):
             headers["Content-Type"] = "application/json"
         if self.method != "GET":
             headers["Idempotency-Key"] = idempotency_key
-        return Request(self.method, self.path, headers | dict(self.headers), self.body, until)
+        headers = merged(merged(headers, client_headers or {}), self.headers)
+        return Request(self.method, self.path, headers, self.body, until)
 
 
 def list_models(options: CallOptions) -> Call[ModelList]:
@@ -196,6 +209,16 @@ def completion_stream(
     return _with_options(call, options)
 
 
+def ordered(messages: object, model: object) -> tuple[object, object]:
+    """Messages and model, given in one order or the other; messages as a list, where they can be gone through."""
+    if isinstance(messages, str):
+        # The order of 0.0.x: the model came first.
+        messages, model = model, messages
+    if isinstance(messages, Iterable) and not isinstance(messages, list | str | Mapping):
+        messages = list(messages)
+    return messages, model
+
+
 def _model_path(model_id: object) -> str:
     """The path of a model, whatever its name holds: `/`, `..` and `?` are part of the name."""
     if not isinstance(model_id, str) or not model_id:
@@ -215,16 +238,12 @@ def _fim_request(model: str, prompt: str, suffix: str | None, options: FIMOption
 
 
 def _chat_request(messages: object, model: object, options: ChatOptions, *, stream: bool) -> bytes:
-    if isinstance(messages, str):
-        # The order of 0.0.x: the model came first.
-        messages, model = model, messages
+    messages, model = ordered(messages, model)
     fields = dict(options)
     if "stream" in fields:
         raise ArgumentError("stream: call chat_stream for an answer in chunks")
     if fields.pop("safe_mode", False):
         fields["safe_prompt"] = True
-    if isinstance(messages, Iterable) and not isinstance(messages, list | str | Mapping):
-        messages = list(messages)
     return _body(ChatCompletionRequest, {"model": model, "messages": messages, "stream": stream or None}, fields)
 
 
@@ -240,10 +259,10 @@ def _with_options(call: Call[AnswerT], options: CallOptions) -> Call[AnswerT]:
     max_retries = options.get("max_retries")
     if max_retries is not None and max_retries < 0:
         raise ArgumentError(f"max_retries: {max_retries!r} is less than 0")
-    headers: Mapping[Any, Any] = options.get("extra_headers") or {}
-    for name, value in headers.items():
-        if not all(isinstance(part, str) and part.isascii() and part.isprintable() for part in (name, value)):
-            raise ArgumentError(f"extra_headers: {name!r} cannot be sent, only printable ASCII text can")
+    headers = options.get("extra_headers") or {}
+    wrong = flaw(headers)
+    if wrong is not None:
+        raise ArgumentError(f"extra_headers: {wrong}")
     return replace(call, timeout=timeout, deadline=deadline, max_retries=max_retries, headers=headers)
 
 

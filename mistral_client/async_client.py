@@ -4,31 +4,57 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from functools import partial
+from inspect import isawaitable, iscoroutinefunction
 from random import random
-from typing import Any, Generic, NoReturn, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, Unpack, cast, overload
 from warnings import warn
 from weakref import WeakKeyDictionary
 
 import anyio
 import httpx
+from anyio import to_thread
 from anyio.lowlevel import current_token
 
 from . import _calls
+from ._assembly import Assembly, whole
 from ._body import araw, areceived, close_soon, run_out
-from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, Request
+from ._calls import (
+    AnswerOptions,
+    AnswerT,
+    Call,
+    CallOptions,
+    ChatOptions,
+    EmbeddingOptions,
+    FIMOptions,
+    Messages,
+    ParsedT,
+    Request,
+)
 from ._chunks import ChunkDecoder
-from ._config import Config, Limits, resolve, secret
+from ._config import Config, Limits, resolve, secret, with_options
+from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
+from ._flow import Flow, ResultT, Run, Together
+from ._limiter import RateLimiter
 from ._pool import AsyncPoolTransport
 from ._retry import RetryBudget, RetryPolicy
+from ._tell import atell, checked_hooks, chunks_told
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
+from ._watch import Tell
 from .exceptions import MistralException
+from .hooks import Hooks
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
+from .models.common import UsageInfo
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
+from .models.rate_limit import RateLimit
+
+if TYPE_CHECKING:
+    from ._structured import Form, ParsedChatCompletionResponse
+    from ._tools import ToolRun, ToolStep
 
 _Receive = Callable[[httpx.Response], Awaitable[Response]]
 
@@ -55,22 +81,29 @@ class MistralAsyncClient:
         deadline: float | None = None,
         trust_env: bool = True,
         limits: Limits | None = None,
+        limiter: RateLimiter | None = None,
         http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        hooks: Iterable[Hooks] = (),
     ) -> None:
         key = secret(api_key)
         del api_key
-        self._config = resolve(key, endpoint, max_retries, deadline, limits, trust_env)
+        told = checked_hooks(hooks, asynchronous=True)
+        self._config = resolve(key, endpoint, max_retries, deadline, limits, trust_env, told)
         self._policy = RetryPolicy(self._config.max_retries)
         self._budget = RetryBudget()
+        self._limiter = limiter
         self._given = http_client
         if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().async_transport(self._config.local_model)
         self._timeout = checked(timeout)
+        self._timeout_of_given: httpx.Timeout | None = None  # in place of its own
         self._transport = transport
         self._max_connections = max_concurrent_requests
         # Connections belong to an event loop and end with it, so each loop has a pool of its own; None when closed.
         self._transports: WeakKeyDictionary[Any, httpx.AsyncBaseTransport | None] = WeakKeyDictionary()
+        # Of a client that shares another's connections.
+        self._shared: Callable[[], httpx.AsyncBaseTransport] | None = None
 
     async def list_models(self, **options: Unpack[CallOptions]) -> ModelList:
         """The models that the server offers."""
@@ -84,33 +117,182 @@ class MistralAsyncClient:
         """Delete a fine-tuned model of one's own."""
         return await self._answer(_calls.delete_model(model_id, options))
 
+    @overload
     async def chat(
-        self, messages: Messages | str, model: str | Messages | None = None, **options: Unpack[ChatOptions]
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: None = None,
+        **options: Unpack[ChatOptions],
+    ) -> ChatCompletionResponse: ...
+    @overload
+    async def chat(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: type[ParsedT],
+        max_reasks: int = 0,
+        **options: Unpack[ChatOptions],
+    ) -> ParsedChatCompletionResponse[ParsedT]: ...
+    @overload
+    async def chat(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any,
+        max_reasks: int = 0,
+        **options: Unpack[ChatOptions],
+    ) -> ParsedChatCompletionResponse[Any]: ...
+    async def chat(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any = None,
+        max_reasks: int = 0,
+        **options: Unpack[ChatOptions],
     ) -> ChatCompletionResponse:
         """The answer to a conversation.
 
         messages and model: in either order, as both were in use. Messages are `ChatMessage` objects or dicts.
+        response_model: a type that the answer shall be read into, as `parsed`: a pydantic model, a dataclass, a
+            TypedDict, `list[int]` or any other that pydantic can describe.
+        max_reasks: how often the model is asked again where its answer is not of that type, and is told why.
         options: temperature, top_p, max_tokens, stop, random_seed, tools and the rest of `ChatOptions`.
 
-        Raises `ArgumentError` before anything is sent, or another `MistralException`.
+        Raises `ArgumentError` before anything is sent, `ResponseParsingError` for an answer that is not of the type, or
+        another `MistralException`.
         """
+        if response_model is not None or max_reasks:
+            from . import _structured  # noqa: PLC0415  # who does without need not wait for it
+
+            return await self._follow(_structured.asking(messages, model, response_model, max_reasks, options))
         return await self._answer(_calls.chat(messages, model, options))
 
+    @overload
     def chat_stream(
-        self, messages: Messages | str, model: str | Messages | None = None, **options: Unpack[ChatOptions]
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: None = None,
+        **options: Unpack[ChatOptions],
+    ) -> AsyncChatStream[ChatCompletionStreamResponse]: ...
+    @overload
+    def chat_stream(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: type[ParsedT],
+        **options: Unpack[ChatOptions],
+    ) -> AsyncParsedChatStream[ParsedT]: ...
+    @overload
+    def chat_stream(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any,
+        **options: Unpack[ChatOptions],
+    ) -> AsyncParsedChatStream[Any]: ...
+    def chat_stream(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any = None,
+        **options: Unpack[ChatOptions],
     ) -> AsyncChatStream[ChatCompletionStreamResponse]:
         """The answer to a conversation, in chunks as they are generated; arguments as in `chat`. Not awaited.
 
         The request is sent at the first iteration, or on entering an `async with` block.
         """
+        if response_model is not None:
+            from . import _structured  # noqa: PLC0415
+
+            form = _structured.form_of(response_model)
+            call = _calls.chat_stream(messages, model, form.asked(options))
+            return AsyncParsedChatStream(call, partial(self._send, call), self._config, form)
         call = _calls.chat_stream(messages, model, options)
         return AsyncChatStream(call, partial(self._send, call), self._config)
+
+    async def run_tools(
+        self,
+        messages: Messages | str,
+        model: str | Messages,
+        tools: Iterable[Callable[..., Any]],
+        *,
+        max_steps: int = 10,
+        on_step: Callable[[ToolStep], Any] | None = None,
+        raise_errors: bool = False,
+        **options: Unpack[AnswerOptions],
+    ) -> ToolRun:
+        """A conversation in which the model calls Python functions, until its answer calls none.
+
+        tools: functions with annotated parameters and a docstring, as for `tool_of`; their arguments are checked.
+            Asynchronous functions need a `MistralAsyncClient`, which calls the others in threads.
+        max_steps: at most so many answers.
+        on_step: called after each answer and its calls. What it raises ends the conversation.
+        raise_errors: what a function raises is raised, and not told to the model.
+        options: as in `chat`. A `tool_choice` that demands a call is for the first answer; later ones are free.
+
+        Raises `TooManyToolSteps`, which holds the conversation, when the last answer that may be still calls functions;
+        `ArgumentError` before anything is sent, or another `MistralException`.
+        """
+        from . import _tools  # noqa: PLC0415
+
+        return await self._follow(
+            _tools.running(
+                messages,
+                model,
+                tools,
+                options,
+                max_steps=max_steps,
+                on_step=on_step,
+                raise_errors=raise_errors,
+                asynchronous=True,
+            )
+        )
 
     async def embeddings(
         self, model: str, input: str | Iterable[str], **options: Unpack[EmbeddingOptions]
     ) -> EmbeddingResponse:
         """One vector for each text of the input, in its order."""
         return await self._answer(_calls.embeddings(model, input, options))
+
+    async def embed_all(
+        self,
+        model: str,
+        texts: str | Iterable[str],
+        *,
+        batch_size: int = BATCH_SIZE,
+        max_batch_tokens: int = MAX_BATCH_TOKENS,
+        max_concurrent_requests: int = 4,
+        progress: Progress = None,
+        **options: Unpack[EmbeddingOptions],
+    ) -> EmbeddingResponse:
+        """One vector for each of any number of texts, in their order, as one answer.
+
+        Texts are drawn from their iterable and sent in batches, several at a time, each of which is retried like any
+        call.
+
+        batch_size: texts in a request.
+        max_batch_tokens: tokens in a request, estimated as one for two bytes of UTF-8, which is more than most texts
+            have; a batch that the server finds too large is split.
+        progress: called with the number of texts that are done and that of all, None where they cannot be counted. True
+            draws a bar, by tqdm.
+        options: those of `embeddings`; they hold for each request.
+
+        Raises the error of the first batch that fails. Its `batch` has the places of the batch's texts, its
+        `embeddings` the vectors that had arrived.
+        """
+        return await self._follow(
+            embed_all(model, texts, batch_size, max_batch_tokens, max_concurrent_requests, progress, options)
+        )
 
     async def completion(
         self, model: str, prompt: str, suffix: str | None = None, **options: Unpack[FIMOptions]
@@ -132,6 +314,32 @@ class MistralAsyncClient:
         """
         call = _calls.completion_stream(model, prompt, suffix, options)
         return AsyncChatStream(call, partial(self._send, call), self._config)
+
+    def with_options(
+        self,
+        *,
+        timeout: float | httpx.Timeout | None = None,
+        max_retries: int | None = None,
+        deadline: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        hooks: Iterable[Hooks] | None = None,
+    ) -> Self:
+        """A client with other defaults that shares the connections and the retry budget of this one.
+
+        timeout, max_retries, deadline, hooks: in place of this client's, or None. `deadline=math.inf` is no deadline.
+        extra_headers: sent with every request, beside those of a call, which go before them.
+
+        Closing it leaves the connections open. They are closed with this client, and then neither can be used.
+        Raises `ConfigurationError` for what cannot be, which includes another `Authorization`.
+        """
+        told = None if hooks is None else checked_hooks(hooks, asynchronous=True)
+        config = with_options(self._config, max_retries, deadline, extra_headers, told)
+        changed: dict[str, object] = {"_config": config, "_policy": RetryPolicy(config.max_retries)}
+        if timeout is not None:
+            changed["_timeout"] = changed["_timeout_of_given"] = checked(timeout)
+        child = object.__new__(type(self))
+        vars(child).update(vars(self), _transports=WeakKeyDictionary(), _shared=self._own_transport, **changed)
+        return child
 
     async def close(self) -> None:
         """Close the connections of this event loop. The client cannot be used in it afterwards."""
@@ -160,7 +368,7 @@ class MistralAsyncClient:
         """The response to a request, its body unread."""
         given = self._given
         if given is not None:
-            request = build_request(self._config, call, step, given.timeout, given)
+            request = build_request(self._config, call, step, self._timeout_of_given or given.timeout, given)
             return await given.send(request, stream=True, follow_redirects=False)
         request = build_request(self._config, call, step, self._timeout)
         # Past `httpx.AsyncClient`: its cookies, redirects, hooks and log have no use here, and cost more than the rest.
@@ -172,11 +380,62 @@ class MistralAsyncClient:
         """The connections of the event loop that runs."""
         loop = current_token().native_token
         if loop not in self._transports:
+            if self._shared is not None:
+                return self._shared()
             self._transports[loop] = self._transport or AsyncPoolTransport(self._config, self._max_connections)
         transport = self._transports[loop]
         if transport is None:
             raise RuntimeError("the client is closed")
         return transport
+
+    async def _follow(self, flow: Flow[ResultT]) -> ResultT:
+        """What the flow comes to."""
+        with closing(flow):
+            step = partial(next, flow)
+            while True:
+                try:
+                    doing = step()
+                except StopIteration as finished:
+                    return cast("ResultT", finished.value)
+                try:
+                    step = partial(flow.send, await self._do(doing))
+                except Exception as error:  # noqa: BLE001  # it is raised in the flow
+                    step = partial(flow.throw, error)
+
+    async def _do(self, doing: Call[Any] | Together[Any] | Run) -> Any:
+        if isinstance(doing, Call):
+            return await self._answer(doing)
+        if isinstance(doing, Together):
+            return await self._follow_together(doing)
+        call = partial(doing.function, **doing.arguments)
+        result = call() if iscoroutinefunction(doing.function) else await to_thread.run_sync(call)
+        return await result if isawaitable(result) else result
+
+    async def _follow_together(self, doing: Together[ResultT]) -> None:
+        places = anyio.Semaphore(doing.at_most)
+        failures: list[BaseException] = []
+
+        async def follow(place: int, flow: Flow[ResultT]) -> None:
+            with failing():
+                doing.done(place, await self._follow(flow))
+            places.release()
+
+        @contextmanager
+        def failing() -> Iterator[None]:
+            """The first failure is kept, to be raised by itself and not in a group."""
+            try:
+                yield
+            except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001
+                failures.append(error)
+                tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            with failing():
+                for place, flow in enumerate(doing.flows):
+                    await places.acquire()
+                    tasks.start_soon(follow, place, flow)
+        if failures:
+            raise failures.pop()
 
     async def _answer(self, call: Call[AnswerT]) -> AnswerT:
         answer = await self._send(
@@ -186,20 +445,29 @@ class MistralAsyncClient:
 
     async def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
         """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
-        steps = exchange(call, self._policy, self._budget, effort, random)
+        steps = exchange(call, self._policy, self._budget, effort, random, self._limiter)
         outcome: Response | MistralException | None = None
-        while True:
-            try:
-                step = steps.send(outcome)
-            except StopIteration as finished:
-                return cast("AnswerT | None", finished.value)
-            started = time.monotonic()
-            outcome = await self._perform(call, step, receive)
-            log(step, outcome, time.monotonic() - started, effort)
+        try:
+            while True:
+                try:
+                    step = steps.send(outcome)
+                except StopIteration as finished:
+                    return cast("AnswerT | None", finished.value)
+                started = time.monotonic()
+                outcome = await self._perform(call, step, receive)
+                log(step, outcome, time.monotonic() - started, effort)
+        except BaseException as error:
+            # A coroutine that is closed can await nothing more.
+            if effort.watch is not None and not isinstance(error, GeneratorExit):
+                await atell(effort.watch.ended(error))
+            raise
 
     async def _perform(self, call: Call[AnswerT], step: Step, receive: _Receive) -> Response | MistralException | None:
         if isinstance(step, Wait):
             await anyio.sleep(step.seconds)
+            return None
+        if isinstance(step, Tell):
+            await atell(step)
             return None
         try:
             return await receive(await self._respond(call, step))
@@ -225,6 +493,8 @@ class AsyncChatStream(Generic[AnswerT]):
         self._config = config
         self._response: httpx.Response | None = None
         self._ready: deque[AnswerT] = deque()
+        self._answer: Assembly | None = None
+        self._outcome: Assembly | MistralException | None = None
         self._begun = False
         self._closed = False
 
@@ -239,11 +509,13 @@ class AsyncChatStream(Generic[AnswerT]):
         try:
             chunk = self._ready.popleft() if self._ready else await self._read()
         except BaseException as error:
-            await self.close()
             if isinstance(error, MistralException):
-                self._effort.written_on(error)
+                self._outcome = self._effort.written_on(error).again()
+            await self._close(error)
             raise
         if chunk is None:
+            self._outcome = self._answer
+            self._effort.settle(self._answer)
             await self.close()
             raise StopAsyncIteration
         return chunk
@@ -261,13 +533,53 @@ class AsyncChatStream(Generic[AnswerT]):
     def __del__(self) -> None:
         if not self._closed:
             if self._response is not None:
-                close_soon(self._token, self._hang_up_quietly)
+                close_soon(self._token, self._close_quietly)
             warn(_DROPPED, ResourceWarning, source=self, stacklevel=2)
+
+    async def text(self) -> str:
+        """The whole text of the first answer. Reads what is left, and raises what the stream raised."""
+        return (await self._read_all()).text
+
+    async def final_response(self) -> ChatCompletionResponse:
+        """The answer put together from its chunks. Reads what is left, and raises what the stream raised.
+
+        Its usage is 0 tokens, and `created` 0, where the server did not say.
+        """
+        return (await self._read_all()).response()
+
+    @property
+    def usage(self) -> UsageInfo | None:
+        """Tokens read and written; None until it came, which is at the end."""
+        return None if self._answer is None else self._answer.usage
+
+    @property
+    def response_headers(self) -> dict[str, str] | None:
+        """Those of the server's response, by names in lower case; None before it is there."""
+        if self._response is None:
+            return None
+        return {name: self._effort.masked(value) for name, value in self._response.headers.items()}
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """What the server told of its rate limits when the answer began; None where it said nothing."""
+        return None if self._response is None else RateLimit.of(self._response.headers)
 
     async def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""
+        await self._close()
+
+    async def _close(self, error: BaseException | None = None) -> None:
         self._closed = True
-        await self._hang_up()
+        try:
+            await self._hang_up()
+        finally:
+            if self._begun and self._effort.watch is not None:
+                await atell(self._effort.watch.ended(error))
+
+    async def _read_all(self) -> Assembly:
+        async for _ in self:
+            pass
+        return whole(self._outcome, self._answer)
 
     async def _open(self) -> None:
         if self._begun or self._closed:
@@ -276,8 +588,10 @@ class AsyncChatStream(Generic[AnswerT]):
         self._token = current_token()
         try:
             await self._send(self._begin, self._effort)
-        except BaseException:
+        except BaseException as error:
             await self.close()
+            if isinstance(error, MistralException):
+                self._outcome = error.again()
             raise
         self._begun = True
 
@@ -289,10 +603,12 @@ class AsyncChatStream(Generic[AnswerT]):
         self._bytes = araw(response)
         try:
             self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
+            self._answer = self._decoder.answer
+            self._feed = chunks_told(self._effort.watch, self._decoder.feed)
             self._chunks: Iterator[AnswerT] = iter(())
             self._heard = False
             self._ready.clear()
-            while not self._decoder.begun and (chunk := await self._read()) is not None:
+            while not self._answer.begun and (chunk := await self._read()) is not None:
                 self._ready.append(chunk)
         except BaseException:
             await self._hang_up()
@@ -321,7 +637,7 @@ class AsyncChatStream(Generic[AnswerT]):
             if data is None:
                 self._decoder.end()
                 return None
-            self._chunks = self._decoder.feed(data)
+            self._chunks = self._feed(data)
 
     async def _hang_up(self) -> None:
         if self._response is not None:
@@ -329,9 +645,40 @@ class AsyncChatStream(Generic[AnswerT]):
                 await self._response.aclose()
             await run_out(self._bytes)
 
-    async def _hang_up_quietly(self) -> None:
+    async def _close_quietly(self) -> None:
         with suppress(Exception):
-            await self._hang_up()
+            await self.close()
+
+
+class AsyncParsedChatStream(AsyncChatStream[ChatCompletionStreamResponse], Generic[ParsedT]):
+    """A stream whose answer is read into a type. It is iterated for its chunks, or by `partials` for its value."""
+
+    def __init__(
+        self,
+        call: Call[ChatCompletionStreamResponse],
+        send: Callable[[_Receive, Effort], Awaitable[object]],
+        config: Config,
+        form: Form[ParsedT],
+    ) -> None:
+        super().__init__(call, send, config)
+        self._form = form
+
+    async def partials(self) -> AsyncIterator[Any]:
+        """The value as it grows, with each chunk that adds to it: plain JSON values, not checked, the last one whole.
+
+        A text or a number that is still coming is given as far as it has come.
+        """
+        growth = self._form.growth()
+        async for _ in self:
+            for value in growth.of(self._answer.text if self._answer else ""):
+                yield value
+
+    async def final_response(self) -> ParsedChatCompletionResponse[ParsedT]:
+        """The answer put together from its chunks, and its value. Reads what is left.
+
+        Raises what the stream raised, or `ResponseParsingError` for an answer that is not of the type.
+        """
+        return self._form.parsed(await super().final_response())
 
 
 _DROPPED = "an AsyncChatStream was dropped before its end: read it, use it in an `async with` block, or close it"

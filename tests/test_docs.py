@@ -5,7 +5,9 @@ A block of Python runs after those above it in its file. One marked `python note
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -59,6 +61,36 @@ def test_python_runs(page, monkeypatch, tmp_path):
         program = compile(code, str(page), "exec", dont_inherit=True)
         if "notest" not in info:
             exec(program, namespace)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any("def test_" in code for _, code in blocks(page, "python"))], ids=name
+)
+def test_tests_pass(page, tmp_path):
+    """Where blocks hold tests, they are tests."""
+    codes = [code.strip("\n") for info, code in blocks(page, "python") if "notest" not in info]
+    (tmp_path / "test_page.py").write_text("\n\n".join(codes))
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-Werror",
+            "-p",
+            "mistral_client.testing.plugin",
+            "-p",
+            "no:asyncio",
+            ".",
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert f"{sum(code.count('def test_') for code in codes)} passed" in ran.stdout
 
 
 def test_few_blocks_are_left_out():

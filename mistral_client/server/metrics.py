@@ -6,7 +6,7 @@ https://docs.vllm.ai/en/latest/usage/metrics.html
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -64,6 +64,12 @@ class Metrics:
             lambda code: self._rejected.labels(model, code).inc(),
         )
 
+    def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
+        """Each figure: its name, its labels, its value."""
+        for family in self._registry.collect():
+            for sample in family.samples:
+                yield sample.name, sample.labels, sample.value
+
     def text(self) -> bytes:
         """The body of `GET /metrics`."""
         return generate_latest(self._registry)
@@ -113,6 +119,11 @@ class Observation:
         else:
             self._metrics.between.observe(now - self._latest)
         self._latest = now
+
+    def whole(self, number: int, text: str) -> None:
+        """The n-th answer came in one piece, of which nothing is measured."""
+        if self._call is not None:
+            self._call.take(number, time.monotonic(), Piece(text))
 
     def ended(self, generations: list[Generation]) -> None:
         """It was answered in full."""

@@ -110,6 +110,7 @@ class Call:
 
     def count(self, generations: Sequence[Generation]) -> None:
         """All answers are whole."""
+        self.prompt_tokens = generations[0].prompt_tokens
         self.answer_tokens = sum(generation.completion_tokens for generation in generations)
         self.reasons = tuple(generation.finish_reason for generation in generations)
 

@@ -136,7 +136,7 @@ export class Detail {
     if (prompt === null) {
       if (call.path === "/v1/embeddings") return [note("Texts for embeddings go to the model as they are.")];
       if (!call.prompt_tokens) return [note("No prompt has come to the model.")];
-      return [note("The model is not loaded any more: its tokens cannot be spelled out.")];
+      return [note("The prompt’s tokens are not known here: the model runs elsewhere, or is not loaded any more.")];
     }
     const { text, told } = promptTokens(prompt);
     text.classList.add("borders");
