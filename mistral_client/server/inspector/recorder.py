@@ -113,7 +113,7 @@ class _Exchange:
             self._call.error += message.get("body", b"")[: ERROR - len(self._call.error)]
         if not message.get("more_body", False):
             return self._send_last(message)
-        self._latest = message["body"]
+        self._latest = message.get("body", b"")
         return self._send(message)  # for each event of a stream, so it is not awaited here
 
     def end(self, outcome: str) -> None:
