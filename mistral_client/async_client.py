@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from random import random
+from random import SystemRandom
 from typing import Any, Generic, NoReturn, Self, Unpack, cast
 from warnings import warn
 from weakref import WeakKeyDictionary
@@ -186,7 +186,7 @@ class MistralAsyncClient:
 
     async def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
         """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
-        steps = exchange(call, self._policy, self._budget, effort, random)
+        steps = exchange(call, self._policy, self._budget, effort, _random)
         outcome: Response | MistralException | None = None
         while True:
             try:
@@ -335,3 +335,4 @@ class AsyncChatStream(Generic[AnswerT]):
 
 
 _DROPPED = "an AsyncChatStream was dropped before its end: read it, use it in an `async with` block, or close it"
+_random = SystemRandom().random  # of the system: whoever seeds Python's would send the same Idempotency-Key again

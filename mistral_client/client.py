@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from random import random
+from random import SystemRandom
 from typing import Generic, NoReturn, Self, Unpack, cast
 from warnings import warn
 
@@ -195,7 +195,7 @@ class MistralClient:
 
     def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
         """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
-        steps = exchange(call, self._policy, self._budget, effort, random)
+        steps = exchange(call, self._policy, self._budget, effort, _random)
         outcome: Response | MistralException | None = None
         while True:
             try:
@@ -340,3 +340,4 @@ class ChatStream(Generic[AnswerT]):
 
 _MAX_CONNECTIONS = 100
 _DROPPED = "a ChatStream was dropped before its end: read it, use it in a `with` block, or close it"
+_random = SystemRandom().random  # of the system: whoever seeds Python's would send the same Idempotency-Key again
