@@ -112,6 +112,15 @@ def test_no_block_is_overlooked(page):
         json.loads(code)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_tables_are_tables(page):
+    """A row below an empty line is shown as plain text."""
+    for table in re.findall(r"(?:^\|.*\n)+", FENCED.sub("", page.read_text()), re.MULTILINE):
+        head, rule, *rows = table.splitlines()
+        assert re.fullmatch(r"\|( ?:?-+:? ?\|)+", rule), head
+        assert {len(re.findall(r"(?<!\\)\|", row)) for row in (head, *rows)} == {rule.count("|")}, head
+
+
 def anchors(page):
     """The anchors that GitHub and Sphinx give to a page's headings."""
     text = FENCED.sub("", page.read_text())
