@@ -55,18 +55,35 @@ def test_an_answer_comes_as_it_is_written(raw_server, browser):
     assert b'"content":"Hello?"' in upstream.requests[0]
 
 
-def test_who_leaves_ends_the_answer(raw_server, browser):
-    left = threading.Event()
+@pytest.fixture
+def hung_up():
+    """Set when the application has closed its connection; as a step of a script it waits for that."""
+    event = threading.Event()
 
-    def until_hung_up(connection):
+    def wait(connection):
         connection.settimeout(10)
-        assert connection.recv(1) == b""
-        left.set()
+        if connection.recv(1) == b"":
+            event.set()
 
-    upstream = raw_server([chunked_head(), event("Hello"), until_hung_up])
+    event.step = wait
+    return event
+
+
+def test_who_leaves_ends_the_answer(raw_server, browser, hung_up):
+    upstream = raw_server([chunked_head(), event("Hello"), hung_up.step])
     with browser(upstream.url).stream("GET", "/ask") as answer:
         assert next(answer.iter_text()) == "Hello"
-    assert left.wait(10)
+    assert hung_up.wait(10)
+
+
+def test_who_leaves_before_the_answer_begins_ends_it_when_it_does(raw_server, browser, hung_up):
+    left = threading.Event()
+    upstream = raw_server([chunked_head(), lambda _: left.wait(10), event("Hello"), hung_up.step])
+    visitor = browser(upstream.url)
+    with pytest.raises(httpx.ReadTimeout):
+        visitor.get("/ask", timeout=0.5)
+    left.set()
+    assert hung_up.wait(10)
 
 
 @pytest.mark.parametrize(
