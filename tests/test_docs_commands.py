@@ -88,6 +88,18 @@ def python(*words):
         assert (ROOT / file).is_file(), file
 
 
+def echo(*words):
+    """What a shell is told to run at its start."""
+    for inner in re.findall(r"\$\(mistral-client ([^)]*)\)", " ".join(words)):
+        mistral_client(*inner.split())
+
+
+def pytest_(*words):
+    """Options of our own."""
+    for option in (word for word in words if word.startswith("--mistral")):
+        assert f'"{option}"' in source(), option
+
+
 COMMANDS = {
     "mistral-client": mistral_client,
     "make": make,
@@ -96,6 +108,8 @@ COMMANDS = {
     "curl": curl,
     "python": python,
     "jupyter": python,
+    "echo": echo,
+    "pytest": pytest_,
 }
 
 
