@@ -64,6 +64,7 @@ def _no_trace_in_modules():
 @pytest.mark.parametrize("page", with_python(PAGES), ids=name)
 def test_python_runs(page, monkeypatch, tmp_path):
     monkeypatch.setenv("MISTRAL_ENDPOINT", "local")
+    monkeypatch.setenv("MISTRAL_LOCAL_THREADS", "1")  # beside other work more of them are slower
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
     printed = ""

@@ -55,7 +55,7 @@ def test_it_runs(example, tmp_path):
     ran = subprocess.run(
         [sys.executable, "-W", "error", example],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "MISTRAL_LOCAL_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=120,

@@ -38,7 +38,12 @@ def test_it_holds_no_outputs():
 @pytest.mark.weights
 def test_it_runs(tmp_path):
     pytest.importorskip("nbclient")
-    own = {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path)}
+    own = {
+        "PYTHONPATH": str(ROOT),
+        "MISTRAL_LOCAL_THREADS": "1",
+        "IPYTHONDIR": str(tmp_path),
+        "JUPYTER_RUNTIME_DIR": str(tmp_path),
+    }
     command = [sys.executable, "-c", EXECUTE, NOTEBOOK, tmp_path / "done.ipynb"]
     ran = subprocess.run(command, cwd=tmp_path, env=os.environ | own, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
