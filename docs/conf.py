@@ -11,6 +11,8 @@ release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 html_theme = "furo"
+# Lines of code up to 98 characters are seen whole.
+html_theme_options = {"light_css_variables": {"code-font-size": "0.75rem"}}
 html_title = f"{project} {release}"
 html_copy_source = False
 html_show_copyright = False
