@@ -13,12 +13,15 @@ import contextlib
 import difflib
 import io
 import json
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mistral_client import exceptions
 from mistral_client._retry import RetryPolicy
@@ -92,6 +95,36 @@ def run(words, code, page, namespace):
     return printed.getvalue()
 
 
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any("def test_" in code for _, code in blocks(page, "python"))], ids=name
+)
+def test_tests_pass(page, tmp_path):
+    """Where blocks hold tests, they are tests."""
+    codes = [code.strip("\n") for info, code in blocks(page, "python") if "notest" not in info]
+    (tmp_path / "test_page.py").write_text("\n\n".join(codes))
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-Werror",
+            "-p",
+            "mistral_client.testing.plugin",
+            "-p",
+            "no:asyncio",
+            ".",
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert f"{sum(code.count('def test_') for code in codes)} passed" in ran.stdout
+
+
 def test_few_blocks_are_left_out():
     infos = [info for page in PAGES for info, _ in blocks(page, "python")]
     assert len(infos) > 15
@@ -104,11 +137,13 @@ def test_no_block_is_overlooked(page):
     infos = [info for info, _ in fences(page)]
     assert len(re.findall(r"^[ >]*(?:```|~~~)", page.read_text(), re.MULTILINE)) == 2 * len(infos)
     for language, *words in infos:
-        assert language in {"python", "sh", "toml", "json", "text", "{eval-rst}", "{toctree}"}
+        assert language in {"python", "sh", "toml", "yaml", "json", "text", "{eval-rst}", "{toctree}"}
         if language == "python":
             assert words in ([], ["notest"], ["notebook"]) or re.fullmatch(r"file=examples/\w+\.py", *words)
     for _, code in blocks(page, "toml"):
         tomllib.loads(code)
+    for _, code in blocks(page, "yaml"):
+        assert list(yaml.safe_load_all(code))
     for _, code in blocks(page, "json"):
         json.loads(code)
 

@@ -9,15 +9,18 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from mistral_client.server.app import create_app
+from mistral_client.server.catalogue import Catalogue
 from mistral_client.server.connection import PATIENCE
 from mistral_client.server.guard import Guard
-from mistral_client.server.models import Models
 from mistral_client.server.turnstile import early_refusal
 
 from .http_protocol import BODY_TIMEOUT, HEAD_TIMEOUT, MAX_CONNECTIONS, Config, StrictProtocol
@@ -52,9 +55,10 @@ class Server(uvicorn.Server):
 
     def __init__(
         self,
-        models: Models,
+        models: Catalogue[Any],
         log_level: str,
         *,
+        add_calls: Callable[[FastAPI], None] | None = None,
         guard: Guard | None = None,
         grace: float = GRACE,
         requests_per_minute: int | None = None,
@@ -64,7 +68,8 @@ class Server(uvicorn.Server):
         body_timeout: float = BODY_TIMEOUT,
         patience: float = PATIENCE,
     ) -> None:
-        """grace: seconds that answers on their way are given.
+        """add_calls: as for `create_app`.
+        grace: seconds that answers on their way are given.
         requests_per_minute, tokens_per_minute: of each key; None is no limit.
 
         head_timeout, body_timeout: seconds that a client has for the parts of a request. patience: seconds in which it
@@ -72,6 +77,7 @@ class Server(uvicorn.Server):
         """
         app = create_app(
             models=models,
+            add_calls=add_calls,
             guard=guard,
             lenient=lenient,
             patience=patience,

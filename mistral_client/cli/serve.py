@@ -10,12 +10,17 @@ import socket
 from contextlib import closing
 from dataclasses import replace
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from .completion import files
 from .failure import Failure
 from .served_models import from_file, from_options
+from .served_upstreams import upstreams_of
+
+if TYPE_CHECKING:
+    from mistral_client.server.catalogue import Catalogue
 
 
 @click.command(
@@ -25,6 +30,7 @@ from .served_models import from_file, from_options
     Examples:
       mistral-client serve
       mistral-client serve --model mixtral-8x7b-instruct.Q4_K_M.gguf --port 8080
+      mistral-client serve --upstream http://gpu-1:8000/v1 --upstream http://gpu-2:8000/v1
       MISTRAL_ENDPOINT=http://127.0.0.1:8000 mistral-client chat "Hello!"
     """
 )
@@ -34,10 +40,13 @@ from .served_models import from_file, from_options
     "models",
     metavar="MODEL",
     multiple=True,
+    shell_complete=files,
     help="Model to serve, a GGUF file, the folder of a checkpoint or hf:OWNER/REPO[:FILE]; else the default Mixtral. "
     "Of several, which may be named by repeating the option, each is loaded when it is first used.",
 )
-@click.option("--embedding-model", metavar="MODEL", help="Another one that answers to mistral-embed.")
+@click.option(
+    "--embedding-model", metavar="MODEL", shell_complete=files, help="Another one that answers to mistral-embed."
+)
 @click.option(
     "--alias",
     "aliases",
@@ -46,7 +55,31 @@ from .served_models import from_file, from_options
     help="A further name for a model, as it was named with --model; may be repeated. The first model has the names of "
     "Mistral's API unless it is given others.",
 )
-@click.option("--models", "models_file", metavar="FILE.toml", help="File that describes the models, in place of these.")
+@click.option(
+    "--models",
+    "models_file",
+    metavar="FILE.toml",
+    shell_complete=files,
+    help="File that describes the models, in place of these.",
+)
+@click.option(
+    "--upstream",
+    "upstreams",
+    metavar="URL",
+    multiple=True,
+    help="Server that runs the models, in place of this one: vLLM, SGLang, llama-server, or another one that speaks "
+    "OpenAI's wire. May be repeated: requests go to the one with the least to do.",
+)
+@click.option(
+    "--upstream-key",
+    metavar="KEY",
+    help="What it asks for; better in the environment, as MISTRAL_UPSTREAM_KEY.",
+)
+@click.option(
+    "--upstream-dialect",
+    metavar="NAME",
+    help="vllm, sglang, llama.cpp or openai; else as its model cards tell.",
+)
 @click.option(
     "--memory",
     type=click.FloatRange(min=0, min_open=True),
@@ -68,7 +101,9 @@ from .served_models import from_file, from_options
     help="Key that callers must send; may be repeated. Others on this machine can see it: better in the environment, "
     "as MISTRAL_SERVER_API_KEYS with commas in between, or in a file.",
 )
-@click.option("--api-key-file", metavar="FILE", help="File with a key a line; # begins a comment.")
+@click.option(
+    "--api-key-file", metavar="FILE", shell_complete=files, help="File with a key a line; # begins a comment."
+)
 @click.option(
     "--cors-origin",
     "origins",
@@ -115,6 +150,9 @@ def serve(
     embedding_model: str | None,
     aliases: tuple[str, ...],
     models_file: str | None,
+    upstreams: tuple[str, ...],
+    upstream_key: str | None,
+    upstream_dialect: str | None,
     memory: float | None,
     host: str,
     port: int,
@@ -152,26 +190,40 @@ def serve(
         for origin in origins:
             if not is_origin(origin):
                 raise Failure(f"{origin!r} is no origin of web pages: https://example.org is one")
-        if models_file is None:
-            specs = [
-                replace(spec, context_length=context_length, slots=slots, threads=threads)
-                for spec in from_options(models, embedding_model, aliases)
-            ]
-        elif models or embedding_model or aliases or context_length or slots or threads:
+        here = models or embedding_model or models_file or memory or context_length or slots or threads
+        if upstreams and here:
+            raise Failure("--upstream serves what other servers run; models and sizes do not go with it")
+        if models_file is not None and (models or embedding_model or aliases or context_length or slots or threads):
             raise Failure("--models describes all models; --model, --alias and sizes do not go with it")
-        else:
-            specs = from_file(models_file)
         with _listening(host, port, open_to_all=bool(keys)) as listener:
             bound = _bound_host(listener)
             hosts = {*LOOPBACK_HOSTS, bound} if _is_loopback(listener.getsockname()[0]) else None
             guard = Guard(keys, hosts, origins, max_body)
-            # One model is loaded before anybody asks.
-            limit = None if memory is None else int(memory * 1e9)
-            offered = [load(specs[0], limit)] if len(specs) == 1 else [find(spec) for spec in specs]
-            with closing(Models(offered, queue=queue, memory_limit=limit)) as served:
+            served: Catalogue[Any]
+            if upstreams:
+                from mistral_client.server.upstream.calls import add_calls
+
+                served, called = upstreams_of(upstreams, upstream_key, upstream_dialect, aliases, queue), add_calls
+                said = f"Mistral's wire for {' and '.join(upstreams)} listens"
+            else:
+                if models_file is None:
+                    specs = [
+                        replace(spec, context_length=context_length, slots=slots, threads=threads)
+                        for spec in from_options(models, embedding_model, aliases)
+                    ]
+                else:
+                    specs = from_file(models_file)
+                # One model is loaded before anybody asks.
+                limit = None if memory is None else int(memory * 1e9)
+                offered = [load(specs[0], limit)] if len(specs) == 1 else [find(spec) for spec in specs]
+                served, called = Models(offered, queue=queue, memory_limit=limit), None
+                names = " and ".join(model.name for model in offered)
+                said = f"{names} listens" if len(offered) == 1 else f"{names} listen"
+            with closing(served):
                 server = Server(
                     served,
                     log_level,
+                    add_calls=called,
                     guard=guard,
                     grace=grace,
                     requests_per_minute=requests_per_minute,
@@ -179,9 +231,7 @@ def serve(
                     lenient=lenient,
                 )
                 url = _url(listener)
-                names = " and ".join(model.name for model in offered)
-                listen = "listens" if len(offered) == 1 else "listen"
-                click.echo(f"{names} {listen} on {url}; Ctrl-C ends it. To use it:", err=True)
+                click.echo(f"{said} on {url}; Ctrl-C ends it. To use it:", err=True)
                 click.echo(f"  export MISTRAL_ENDPOINT={url}", err=True)
                 server.listen(listener)
     except ImportError as error:

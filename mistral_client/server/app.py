@@ -22,6 +22,7 @@ from mistral_client.models.models import ModelDeleted
 from . import errors, openapi
 from .admission import WAITING
 from .bodies import Bodies
+from .catalogue import Catalogue
 from .chat import Answer, Asked, asked
 from .connection import PATIENCE, EventStream, while_connected
 from .correlation import Correlation
@@ -49,7 +50,8 @@ def create_app(
     context_length: int | None = None,
     slots: int | None = None,
     threads: int | None = None,
-    models: Models | None = None,
+    models: Catalogue[Any] | None = None,
+    add_calls: Callable[[FastAPI], None] | None = None,
     queue: int = WAITING,
     patience: float = PATIENCE,
     requests_per_minute: int | None = None,
@@ -62,6 +64,7 @@ def create_app(
     model: a GGUF file, `hf:OWNER/REPO[:FILE]`, or None for the default Mixtral.
     context_length: tokens for each generation. slots: generations at the same time. threads: of the engine.
     models: in place of all these, and of `queue`; those of them that are loaded when the application ends stay so.
+    add_calls: adds the routes that models answer, other than those of models that run here.
     queue: requests that wait for a slot; more are refused. patience: seconds for which a client may not read.
     requests_per_minute, tokens_per_minute: of each key; None is no limit.
     guard: who may come in; None for everybody, and any body.
@@ -78,6 +81,7 @@ def create_app(
                 app.state.models = Models([here], queue=queue)
             else:
                 app.state.models = models
+            await opened.enter_async_context(app.state.models.at_work())
             yield
             app.state.models = None
 
@@ -107,44 +111,46 @@ def create_app(
     app.add_middleware(Correlation)
     _add_error_handlers(app)
     _add_routes(app)
+    (add_calls or _add_calls)(app)
     return app
 
 
 def _crowded(app: FastAPI, key: str) -> WireError | None:
     """Why a client gets no place now, whatever model it asks for; None if it may."""
-    models: Models | None = app.state.models
+    models: Catalogue[Any] | None = app.state.models
     return None if models is None else models.crowded(key)
 
 
-async def the_models(request: Request) -> Models:
+async def the_models(request: Request) -> Any:
     """The models that answer. Raises the error for a server that is not ready yet."""
-    models: Models | None = request.app.state.models
+    models: Catalogue[Any] | None = request.app.state.models
     if models is None:
         raise errors.not_ready()
     return models
 
 
+TheCatalogue = Annotated[Catalogue[Any], Depends(the_models)]
 TheModels = Annotated[Models, Depends(the_models)]
 
 
 def _add_routes(app: FastAPI) -> None:
     @app.get("/health")
-    async def health(models: TheModels) -> dict[str, Any]:
+    async def health(models: TheCatalogue) -> dict[str, Any]:
         """Ready: the models can answer. Which of them are loaded."""
         return {"status": "ok", "model": models.name, "loaded": models.loaded}
 
     @app.get("/metrics", response_class=Response)
-    async def metrics(models: TheModels) -> Response:
+    async def metrics(models: TheCatalogue) -> Response:
         """What the server measures, for Prometheus."""
         return Response(models.metrics.text(), media_type=CONTENT_TYPE)
 
     @app.get("/v1/models")
-    async def list_models(models: TheModels) -> dict[str, Any]:
+    async def list_models(models: TheCatalogue) -> dict[str, Any]:
         """The names by which the models may be called."""
         return {"object": "list", "data": models.cards()}
 
     @app.get("/v1/models/{model_id:path}")
-    async def retrieve_model(model_id: str, models: TheModels) -> dict[str, Any]:
+    async def retrieve_model(model_id: str, models: TheCatalogue) -> dict[str, Any]:
         """The card of one name."""
         card = models.card(model_id)
         if card is None:
@@ -152,10 +158,16 @@ def _add_routes(app: FastAPI) -> None:
         return card
 
     @app.delete("/v1/models/{model_id:path}", response_model=ModelDeleted)
-    async def delete_model(model_id: str, models: TheModels) -> Response:
+    async def delete_model(model_id: str, models: TheCatalogue) -> Response:
         """Refused: as with Mistral only fine-tuned models can be deleted, and here there are none."""
         raise errors.no_such_model(model_id) if models.card(model_id) is None else errors.undeletable(model_id)
 
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(openapi.page(app.openapi()))
+
+
+def _add_calls(app: FastAPI) -> None:
     @app.post("/v1/chat/completions", response_model=ChatCompletionResponse, tags=["stream"])
     async def chat(body: ChatCompletionRequest, request: Request, models: TheModels) -> Response:
         """The answer to a conversation, whole, or as server-sent events with `stream`."""
@@ -166,10 +178,6 @@ def _add_routes(app: FastAPI) -> None:
         """What stands between a prompt and a suffix, or after a prompt; whole or as events, as in a chat."""
         return await _answered(request, models, body, lambda model: asked_to_fill(body, model.engine, model.max_tokens))
 
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(openapi.page(app.openapi()))
-
     @app.post("/v1/embeddings", response_model=EmbeddingResponse)
     async def embeddings(body: EmbeddingRequest, request: Request, models: TheModels) -> Response:
         """One vector for each text."""
@@ -177,19 +185,19 @@ def _add_routes(app: FastAPI) -> None:
         offered = models.offered(body.model)
 
         async def whole() -> EmbeddingResponse:
-            with offered.admission.place(_client_key(request)) as place:
+            with offered.admission.place(client_key(request)) as place:
                 return await embed(await hold(request, models.use(offered)), body, place)
 
         answer = await while_connected(request.receive, whole)
         if answer is not None:
             spend(request.scope, answer.usage.prompt_tokens)
-        return _whole(answer)
+        return whole_answer(answer)
 
 
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(WireError)
     async def wire_error(request: Request, error: WireError) -> JSONResponse:
-        models: Models | None = request.app.state.models
+        models: Catalogue[Any] | None = request.app.state.models
         if models is not None and error.status in {429, 503}:
             models.rejected(getattr(request.state, "model", None), error)
         return error.response()
@@ -223,7 +231,7 @@ async def _answered(
     request.state.model = body.model
     offered = models.offered(body.model)
     observation = Observation(offered.metrics, partial(spend, request.scope))
-    place = offered.admission.enter(_client_key(request))
+    place = offered.admission.enter(client_key(request))
     prepared = None
 
     async def prepare() -> tuple[Model, Asked, list[int]]:
@@ -236,7 +244,7 @@ async def _answered(
         if prepared is None:
             offered.admission.leave(place)
     if prepared is None:
-        return _whole(None)
+        return whole_answer(None)
     model, wanted, prompt = prepared
     spend(request.scope, len(prompt))
     answer = Answer(body.model, wanted)
@@ -251,7 +259,7 @@ async def _answered(
             async with generation as events:
                 return await answer.whole(events)
 
-        response = _whole(await while_connected(request.receive, whole))
+        response = whole_answer(await while_connected(request.receive, whole))
     response.headers.update(offered.cards.retired(body.model))
     return response
 
@@ -276,13 +284,13 @@ async def _prepared(model: Model, ask: Callable[[Model], Asked]) -> tuple[Asked,
     return wanted, prompt
 
 
-def _client_key(request: Request) -> str:
+def client_key(request: Request) -> str:
     """By what this client is told from others; the empty text where no keys are asked for."""
     key: str = getattr(request.state, "client_key", "")
     return key
 
 
-def _whole(answer: ChatCompletionResponse | EmbeddingResponse | None) -> Response:
+def whole_answer(answer: ChatCompletionResponse | EmbeddingResponse | None) -> Response:
     if answer is None:
         return Response(status_code=499)  # nobody is there to read it
     return Response(answer.model_dump_json(exclude_unset=True), media_type="application/json")

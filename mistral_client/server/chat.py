@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Container, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -97,16 +97,11 @@ def asked(request: ChatCompletionRequest, format: PromptFormat, max_tokens: int 
 
     Raises `WireError` or `UnsupportedError` for what this server cannot do.
     """
-    for name, harmless in _ASKS_NOTHING.items():
-        value = getattr(request, name)
-        if value is not None and value not in harmless:
-            raise errors.not_supported(name, f"{name}={value}" if isinstance(value, int | float | str) else name)
-    if request.top_logprobs and not request.logprobs:
-        raise errors.invalid_args("top_logprobs", "top_logprobs asks for logprobs to be true")
+    check_asked(request)
     turns = turns_of(request.messages)
     if request.safe_prompt:
         turns.insert(0, Turn("system", SAFE_PROMPT))
-    tools = _offered(request)
+    tools = offered_tools(request)
     given = {name: getattr(request, name) for name in _SAMPLED if getattr(request, name) is not None}
     given.setdefault("max_tokens", max_tokens)
     stop = request.stop or []
@@ -128,14 +123,24 @@ def asked(request: ChatCompletionRequest, format: PromptFormat, max_tokens: int 
     )
 
 
+def check_asked(request: ChatCompletionRequest, allowed: Container[str] = ()) -> None:
+    """Raises `WireError` for fields of the API that ask for what no server here can do; `allowed` are those it can."""
+    for name, harmless in _ASKS_NOTHING.items():
+        value = getattr(request, name)
+        if value is not None and value not in harmless and name not in allowed:
+            raise errors.not_supported(name, f"{name}={value}" if isinstance(value, int | float | str) else name)
+    if request.top_logprobs and not request.logprobs:
+        raise errors.invalid_args("top_logprobs", "top_logprobs asks for logprobs to be true")
+
+
 def _varied(sampling: Sampling, number: int) -> Sampling:
     """The n-th answer to one request: with a seed, each has its own."""
     seed = sampling.random_seed
     return sampling if seed is None else replace(sampling, random_seed=seed + number)
 
 
-def _offered(request: ChatCompletionRequest) -> list[Tool]:
-    """The tools that the model may call."""
+def offered_tools(request: ChatCompletionRequest) -> list[Tool]:
+    """The tools that the model may call. Raises `WireError` where they, or the choice among them, cannot be."""
     tools, choice = request.tools or [], request.tool_choice
     names = [tool.function.name for tool in tools]
     for name in names:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import anyio
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from .chat import Answer
-from .generation import Event
-
 ResultT = TypeVar("ResultT")
+GeneratedT_contra = TypeVar("GeneratedT_contra", contravariant=True)
 
 PATIENCE = 30.0
 """Seconds in which a client must have read some of what it is sent; after once to twice as many it counts as gone."""
@@ -24,15 +22,26 @@ FAILED = "mistral_client.failed"
 that do not know it take no notice."""
 
 
-class EventStream(Response):
+class Wording(Protocol[GeneratedT_contra]):
+    """How what is generated goes onto the wire.
+
+    failed: an event has said what went wrong.
+    """
+
+    failed: bool
+
+    def events(self, generated: GeneratedT_contra, /) -> AsyncGenerator[bytes, None]: ...
+
+
+class EventStream(Response, Generic[GeneratedT_contra]):
     """Sends events as they are generated; a client that leaves, or does not read, ends the generation."""
 
     media_type = "text/event-stream"
 
     def __init__(
         self,
-        answer: Answer,
-        generation: AbstractAsyncContextManager[AsyncIterator[Event]],
+        answer: Wording[GeneratedT_contra],
+        generation: AbstractAsyncContextManager[GeneratedT_contra],
         patience: float = PATIENCE,
     ) -> None:
         super().__init__()

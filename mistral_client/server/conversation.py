@@ -1,24 +1,16 @@
-"""A conversation as the API takes it: the rules for its order, and its messages as plain turns."""
+"""A conversation as the API takes it: its messages as plain turns."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 
 from mistral_client.models.chat_completion import ChatMessage, FunctionCall, Role, TextChunk, ToolCall
 
 from . import errors
+from .message_order import check_order
 from .prompt import Call, Turn
-
-_MAY_FOLLOW = {
-    Role.system: {Role.system, Role.user, Role.assistant},
-    Role.user: {Role.system, Role.user, Role.assistant},
-    Role.assistant: {Role.user, Role.assistant, Role.tool},
-    Role.tool: {Role.assistant, Role.tool},
-}
-"""As in `MistralRequestValidator` of https://github.com/mistralai/mistral-common."""
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9]{9}")
 
@@ -31,7 +23,7 @@ def turns_of(messages: Sequence[ChatMessage]) -> list[Turn]:
     Raises `WireError` where they do not make a conversation, or hold more than text.
     """
     turns = [_turn(f"messages.{position}", message) for position, message in enumerate(messages)]
-    _check_order(messages)
+    check_order(messages)
     return turns
 
 
@@ -42,30 +34,6 @@ def check_function_name(name: str) -> None:
             f"Function name was {name} but must be a-z, A-Z, 0-9, or contain underscores and dashes, "
             "with a maximum length of 64."
         )
-
-
-def _check_order(messages: Sequence[ChatMessage]) -> None:
-    for before, after in pairwise(messages):
-        if after.role not in _MAY_FOLLOW[Role(before.role)]:
-            raise errors.message_order(f"Unexpected role '{after.role}' after role '{before.role}'")
-    if messages[0].role == Role.tool:
-        raise errors.message_order("Unexpected role 'tool' at the beginning of a conversation")
-    last = messages[-1]
-    answers = last.role in {Role.user, Role.tool} or (last.role == Role.assistant and last.prefix)
-    if not answers:
-        raise errors.message_order(
-            f"Expected last role User or Tool (or Assistant with prefix True) for serving but got {last.role}"
-        )
-    open_calls = 0
-    for message in messages:
-        if message.role == Role.tool:
-            open_calls -= 1
-            continue
-        if open_calls:
-            break
-        open_calls = len(message.tool_calls or ())
-    if open_calls:
-        raise errors.message_order("Not the same number of function calls and responses")
 
 
 def _turn(where: str, message: ChatMessage) -> Turn:
@@ -96,10 +64,11 @@ def _turn(where: str, message: ChatMessage) -> Turn:
 def _call(call: ToolCall) -> Call:
     _check_call_id(call.id)
     check_function_name(call.function.name)
-    return Call(call.id, call.function.name, _arguments(call.function))
+    return Call(call.id, call.function.name, arguments_of(call.function))
 
 
-def _arguments(function: FunctionCall) -> str:
+def arguments_of(function: FunctionCall) -> str:
+    """The arguments of a call as JSON. Raises `WireError` for what is none."""
     if not isinstance(function.arguments, str):
         return json.dumps(function.arguments, ensure_ascii=False)
     try:

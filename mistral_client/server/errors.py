@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi.responses import JSONResponse, Response
 from pydantic_core import to_json
 
 from .engine import ContextLengthError, EngineError, MemoryShortError, UnsupportedError
+
+if TYPE_CHECKING:
+    # Imported where a response is made: the words alone need no web framework.
+    from fastapi.responses import JSONResponse, Response
 
 _MAX_ISSUES = 100
 
@@ -37,6 +40,8 @@ class WireError(Exception):
 
     def response(self) -> JSONResponse:
         """The answer itself."""
+        from fastapi.responses import JSONResponse  # noqa: PLC0415
+
         return JSONResponse(self.body, self.status, headers=self.headers)
 
     def json(self) -> str:
@@ -99,6 +104,11 @@ def closing() -> WireError:
     return WireError(503, "unreachable_backend", "1100", "Internal server error")
 
 
+def no_upstream() -> WireError:
+    """No server that runs the model answers as it should."""
+    return WireError(503, "unreachable_backend", "1100", "The servers that run this model do not answer.")
+
+
 def no_memory() -> WireError:
     """A request needs more memory than there is; another one may not."""
     return WireError(503, "unreachable_backend", "1100", "Memory is short.")
@@ -135,14 +145,20 @@ def of_engine(error: EngineError) -> WireError:
 
 
 def validation(issues: Sequence[Any]) -> Response:
-    """422 with one entry for each field that is wrong, up to a hundred. Large values are not sent back."""
+    """422 for fields that are wrong."""
+    from fastapi.responses import Response  # noqa: PLC0415
+
+    return Response(validation_body(issues), 422, media_type="application/json")
+
+
+def validation_body(issues: Sequence[Any]) -> bytes:
+    """One entry for each field that is wrong, up to a hundred. Large values are not sent back."""
     shown = [{key: issue[key] for key in ("type", "loc", "msg") if key in issue} for issue in issues[:_MAX_ISSUES]]
     for entry, issue in zip(shown, issues, strict=False):
         if "input" in issue and _size(issue["input"]) <= _MAX_INPUT:
             entry["input"] = issue["input"]
     # An infinity among the inputs, such as 1e999, is no JSON.
-    content = to_json({"detail": shown}, inf_nan_mode="strings", fallback=repr)
-    return Response(content, 422, media_type="application/json")
+    return to_json({"detail": shown}, inf_nan_mode="strings", fallback=repr)
 
 
 def _size(value: Any) -> int:
@@ -160,4 +176,6 @@ def _size(value: Any) -> int:
 
 def no_route(request_id: str) -> JSONResponse:
     """404 for a path that is nobody's."""
+    from fastapi.responses import JSONResponse  # noqa: PLC0415
+
     return JSONResponse({"message": "no Route matched with those values", "request_id": request_id}, 404)

@@ -6,7 +6,7 @@ https://docs.vllm.ai/en/latest/usage/metrics.html
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -62,6 +62,12 @@ class Metrics:
             lambda reason: self._success.labels(model, reason).inc(),
             lambda code: self._rejected.labels(model, code).inc(),
         )
+
+    def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
+        """Each figure: its name, its labels, its value."""
+        for family in self._registry.collect():
+            for sample in family.samples:
+                yield sample.name, sample.labels, sample.value
 
     def text(self) -> bytes:
         """The body of `GET /metrics`."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
-from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -15,9 +14,9 @@ from anyio import to_thread
 from . import errors, memory
 from .admission import WAITING, Admission
 from .cards import ALIASES, Capabilities, Cards
+from .catalogue import Catalogue
 from .common_direction import CommonDirection
 from .engine import EngineError, MemoryShortError
-from .errors import WireError
 from .fim import fills_in
 from .loading import Found, Loaded
 from .metrics import Metrics
@@ -25,8 +24,8 @@ from .model import Model
 from .prompt import prompt_format
 
 
-class Models:
-    """What a server offers.
+class Models(Catalogue["Offered"]):
+    """What a server offers that runs its models itself.
 
     The first model answers to those names of the real API that no other one claims, unless it has aliases of its own.
 
@@ -46,67 +45,26 @@ class Models:
         Raises `EngineError` for a name that is given twice, for a model that the limit can never hold, and for a loaded
         one whose prompts nobody here knows how to write.
         """
-        self.metrics = Metrics()
+        super().__init__()
         self._limit = memory_limit
-        self._ended = False
         self._loading = anyio.Lock()
         self._uses = count()
         claimed = [name for model in offered for name in (model.name, *(model.aliases or ()))]
         for name in claimed:
             if claimed.count(name) > 1:
                 raise EngineError(f"two models are called {name}: give one of them another name")
-        self._models: list[Offered] = []
-        self._named: dict[str, Offered] = {}
         for position, model in enumerate(offered):
             unclaimed = tuple(name for name in ALIASES if name not in claimed) if not position else ()
             aliases = unclaimed if model.aliases is None else model.aliases
             added = Offered(model, aliases, queue, self.metrics)
             if memory_limit is not None and added.bytes > memory_limit:
                 raise MemoryShortError(model.name, memory.shown(added.bytes), memory.shown(memory_limit))
-            self._models.append(added)
-            self._named |= dict.fromkeys((model.name, *aliases), added)
-
-    @property
-    def name(self) -> str:
-        """That of the first model."""
-        return self._models[0].name
+            self._add(added, aliases)
 
     @property
     def loaded(self) -> list[str]:
         """The names of the models that are loaded now."""
         return [each.name for each in self._models if each.model is not None]
-
-    def cards(self) -> list[dict[str, Any]]:
-        """Those of all names."""
-        return [card for each in self._models for card in each.cards.list()]
-
-    def card(self, name: str) -> dict[str, Any] | None:
-        """The one of this name."""
-        return self._named[name].cards.get(name) if name in self._named else None
-
-    def offered(self, name: str) -> Offered:
-        """The model of this name. Raises the API's error for a name that leads nowhere."""
-        if name not in self._named:
-            raise errors.invalid_model(name)
-        return self._named[name]
-
-    def crowded(self, key: str) -> WireError | None:
-        """Why a client gets no place, whatever it asks for; None if there is one with some model."""
-        # Not caught from `enter`: an error that was raised and kept holds its frames, and they it, until the garbage
-        # collector finds them. For a thousand of them that takes 45 ms.
-        refusal = None
-        for each in self._models:
-            refused = each.admission.refusal(key)
-            if refused is None:
-                return None
-            refusal = refusal or refused
-        if refusal is not None:
-            self.rejected(None, refusal)
-        return refusal
-
-    def rejected(self, name: str | None, refusal: WireError) -> None:
-        """Count a request that was turned away; without a name that leads somewhere it is the first model's."""
-        self._named.get(name or "", self._models[0]).metrics.rejected(str(refusal.body["code"]))
 
     @asynccontextmanager
     async def use(self, wanted: Offered) -> AsyncIterator[Model]:
@@ -122,12 +80,6 @@ class Models:
                     await self._load(wanted, wanted.found)
         with wanted.in_use():
             yield wanted.model
-
-    def refuse(self) -> None:
-        """Turn away all who wait for a slot, and all who come from now on."""
-        self._ended = True
-        for each in self._models:
-            each.admission.close()
 
     def close(self) -> None:
         """Close what was loaded here or given loaded. What runs ends with an error. From any thread."""

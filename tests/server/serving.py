@@ -6,8 +6,10 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from mistral_client.cli.http_server import Server
+from mistral_client.server.catalogue import Catalogue
 from mistral_client.server.guard import Guard
 from mistral_client.server.loading import Loaded
 from mistral_client.server.models import Models
@@ -16,14 +18,18 @@ from tests.server.test_app import EchoEngine
 
 @contextlib.contextmanager
 def serving(
-    guard: Guard | None = None, *, engine: EchoEngine | None = None, log_level: str = "critical", **options: float
+    guard: Guard | None = None,
+    *,
+    engine: EchoEngine | None = None,
+    models: Catalogue | None = None,
+    log_level: str = "critical",
+    **options: Any,
 ) -> Iterator[tuple[Server, str]]:
     """The server and its address, until the block is left."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server = Server(
-            Models([Loaded("echo", "", engine or EchoEngine())]), log_level, guard=guard, **{"grace": 0, **options}
-        )
+        offered = models or Models([Loaded("echo", "", engine or EchoEngine())])
+        server = Server(offered, log_level, guard=guard, **{"grace": 0, **options})
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:

@@ -71,7 +71,7 @@ def tools():
     result = ModelRequest(parts=[ToolReturnPart(call.tool_name, c.WEATHER, call.tool_call_id)])
     read(asked([*MESSAGES, answer, result], TOOLS, tool_choice="none"))
     # An output type is a tool too, which must be called.
-    c.followed(Agent(model(max_tokens=64), output_type=CITY).run_sync(c.QUESTION).output)
+    c.followed(Agent(model(max_tokens=256), output_type=CITY).run_sync(c.QUESTION).output)
 
 
 def schema():

@@ -1,0 +1,195 @@
+"""Answers of other servers in Mistral's words: whole, or chunk by chunk as they come."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, cast
+
+from mistral_client._sse import encode_event
+from mistral_client.async_client import AsyncChatStream
+from mistral_client.exceptions import MistralException
+from mistral_client.models.chat_completion import (
+    ChatCompletionRequest,
+    ChatCompletionResponse,
+    ChatCompletionResponseChoice,
+    ChatCompletionResponseStreamChoice,
+    ChatCompletionStreamResponse,
+    ChatMessage,
+    DeltaMessage,
+    FinishReason,
+    FunctionCall,
+    Logprobs,
+    Role,
+    TextChunk,
+    ThinkingChunk,
+    ToolCall,
+)
+from mistral_client.models.common import UsageInfo
+
+from ..engine import Generation
+from ..metrics import Observation
+from .failure import no_call, of_upstream
+from .request import call_id, must_call
+from .upstreams import Asked
+
+Content = str | list[TextChunk | ThinkingChunk]
+
+
+class Answer:
+    """The answer to one request, whole or in events."""
+
+    def __init__(self, body: ChatCompletionRequest, observation: Observation) -> None:
+        self.failed = False
+        """An event has said what went wrong."""
+        self.prefix = ""
+        """What it begins with, because the request says so and the other server does not repeat it."""
+        self._body = body
+        self._observation = observation
+        self._id = uuid.uuid4().hex
+        self._created = int(time.time())
+
+    def whole(self, answer: ChatCompletionResponse) -> ChatCompletionResponse:
+        """The same answer in Mistral's words. Raises `WireError` for one without the calls that were asked for."""
+        if must_call(self._body) and not any(choice.message.tool_calls for choice in answer.choices):
+            raise no_call()
+        usage = _usage(answer.usage)
+        choices = [self._choice(choice, usage) for choice in answer.choices]
+        self._ended(usage, [str(choice.finish_reason) for choice in choices])
+        return ChatCompletionResponse(
+            id=self._id,
+            object="chat.completion",
+            created=self._created,
+            model=self._body.model,
+            choices=choices,
+            usage=usage,
+        )
+
+    async def events(self, asked: Asked[AsyncChatStream[ChatCompletionStreamResponse]]) -> AsyncGenerator[bytes, None]:
+        """The chunks as Mistral's events. What breaks in between becomes an error event, without `[DONE]`.
+
+        Others send calls in pieces, and the usage behind the finish reason: calls go on when they are whole, and the
+        last finish reason waits for the usage.
+        """
+        for index in range(self._body.n or 1):
+            yield self._event(index, DeltaMessage(role=Role.assistant, content=""))
+            if self.prefix:
+                yield self._event(index, DeltaMessage(content=self.prefix))
+        calls: dict[int, dict[int, ToolCall]] = {}
+        reasons: dict[int, str] = {}
+        usage: UsageInfo | None = None
+        try:
+            async for chunk in asked.result:
+                usage = chunk.usage or usage
+                for choice in chunk.choices:
+                    gathered = calls.setdefault(choice.index, {})
+                    for call in choice.delta.tool_calls or ():
+                        _gather(gathered, call)
+                    if (content := _content(choice.delta)) or choice.logprobs is not None:
+                        self._observation.token()
+                        yield self._event(choice.index, DeltaMessage(content=content), choice.logprobs)
+                    if choice.finish_reason is not None:
+                        reasons[choice.index] = choice.finish_reason
+        except MistralException as error:
+            asked.failure = error
+            self.failed = True
+            yield encode_event(of_upstream(error).json(), "error")
+            return
+        if must_call(self._body) and not any(calls.values()):
+            self.failed = True
+            yield encode_event(no_call().json(), "error")
+            return
+        whole = _usage(usage)
+        told = {index: self._reason(reason, bool(calls[index]), whole) for index, reason in reasons.items()}
+        self._ended(whole, [*told.values()])
+        for position, (index, reason) in enumerate(told.items(), start=1):
+            delta = DeltaMessage(content="")
+            if calls[index]:
+                delta.tool_calls = [_call(number, call) for number, call in enumerate(calls[index].values())]
+            yield self._event(index, delta, reason=reason, usage=whole if position == len(told) else None)
+        yield encode_event("[DONE]")
+
+    def _choice(self, choice: ChatCompletionResponseChoice, usage: UsageInfo) -> ChatCompletionResponseChoice:
+        calls = [_call(number, call) for number, call in enumerate(choice.message.tool_calls or ())]
+        content = _content(choice.message)
+        message = ChatMessage(
+            role=Role.assistant,
+            content=self.prefix + content if isinstance(content, str) else content,
+            tool_calls=calls or None,
+        )
+        reason = self._reason(str(choice.finish_reason), bool(calls), usage)
+        answer = ChatCompletionResponseChoice(index=choice.index, finish_reason=reason, message=message)
+        if choice.logprobs is not None:
+            answer.logprobs = choice.logprobs
+        return answer
+
+    def _ended(self, usage: UsageInfo, reasons: Sequence[str]) -> None:
+        """Measure an answer that is whole. Only the first of several has tokens: servers count them together."""
+        tokens = [usage.completion_tokens or 0, *[0] * len(reasons)]
+        ends = [
+            Generation(cast("Any", reason), usage.prompt_tokens, count)
+            for reason, count in zip(reasons, tokens, strict=False)
+        ]
+        if ends:
+            self._observation.ended(ends)
+
+    def _reason(self, given: str, calls: bool, usage: UsageInfo) -> str:
+        if calls:
+            return FinishReason.tool_calls
+        limit = self._body.max_tokens
+        cut_by_context = (self._body.n or 1) == 1 and (limit is None or (usage.completion_tokens or 0) < limit)
+        if given == FinishReason.length and cut_by_context:
+            return FinishReason.model_length
+        return given
+
+    def _event(
+        self,
+        index: int,
+        delta: DeltaMessage,
+        logprobs: Logprobs | None = None,
+        reason: str | None = None,
+        usage: UsageInfo | None = None,
+    ) -> bytes:
+        choice = ChatCompletionResponseStreamChoice(index=index, delta=delta, finish_reason=reason)
+        if logprobs is not None:
+            choice.logprobs = logprobs
+        chunk = ChatCompletionStreamResponse(
+            id=self._id, object="chat.completion.chunk", created=self._created, model=self._body.model, choices=[choice]
+        )
+        if usage is not None:
+            chunk.usage = usage
+        return encode_event(chunk.model_dump_json(exclude_unset=True))
+
+
+def _usage(given: UsageInfo | None) -> UsageInfo:
+    """The three counts of Mistral's."""
+    prompt, total = (given.prompt_tokens, given.total_tokens) if given else (0, 0)
+    return UsageInfo(prompt_tokens=prompt, total_tokens=total, completion_tokens=total - prompt)
+
+
+def _content(message: ChatMessage | DeltaMessage) -> Content:
+    """The text, and before it what a reasoning model thought, which other servers send in a field of its own."""
+    text = message.content if isinstance(message.content, str) else ""
+    said = message.model_extra or {}
+    thought = said.get("reasoning") or said.get("reasoning_content")
+    if not isinstance(thought, str):
+        return text
+    thinking = ThinkingChunk(thinking=[{"type": "text", "text": thought}])
+    return [thinking, TextChunk(text=text)] if text else [thinking]
+
+
+def _gather(calls: dict[int, ToolCall], piece: ToolCall) -> None:
+    """Put a piece of a call to those before it."""
+    number = len(calls) if piece.index is None else piece.index
+    known = calls.setdefault(number, ToolCall(id=piece.id, function=FunctionCall()))
+    known.function.name = known.function.name or piece.function.name
+    known.function.arguments = _text(known) + _text(piece)
+
+
+def _text(call: ToolCall) -> str:
+    return call.function.arguments if isinstance(call.function.arguments, str) else ""
+
+
+def _call(number: int, call: ToolCall) -> ToolCall:
+    return ToolCall(id=call_id(call.id), function=call.function, index=number)

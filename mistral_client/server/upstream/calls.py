@@ -1,0 +1,108 @@
+"""The routes that other servers answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request, Response
+
+from mistral_client.async_client import AsyncChatStream
+from mistral_client.models.chat_completion import (
+    ChatCompletionRequest,
+    ChatCompletionResponse,
+    ChatCompletionStreamResponse,
+)
+from mistral_client.models.embeddings import EmbeddingRequest, EmbeddingResponse
+from mistral_client.models.fim import FIMCompletionRequest
+
+from .. import errors
+from ..app import client_key, the_models, whole_answer
+from ..connection import EventStream, while_connected
+from ..metrics import Observation
+from ..rate_limit import spend
+from . import embeddings
+from .answer import Answer
+from .request import prefix_of, request_of
+from .upstreams import Asked, Upstream, Upstreams
+
+TheUpstreams = Annotated[Upstreams, Depends(the_models)]
+
+
+def add_calls(app: FastAPI) -> None:
+    """Chat and embeddings, answered by `Upstreams`."""
+
+    @app.post("/v1/chat/completions", response_model=ChatCompletionResponse, tags=["stream"])
+    async def chat(body: ChatCompletionRequest, request: Request, upstreams: TheUpstreams) -> Response:
+        """The answer to a conversation, whole, or as server-sent events with `stream`."""
+        return await _answered(request, upstreams, body)
+
+    @app.post("/v1/fim/completions", response_model=ChatCompletionResponse, tags=["stream"])
+    async def fim(body: FIMCompletionRequest, upstreams: TheUpstreams) -> Response:
+        """Refused: servers of OpenAI's wire do not fill in the middle of a text."""
+        upstreams.offered(body.model)
+        raise errors.not_supported("suffix", "filling in the middle")
+
+    @app.post("/v1/embeddings", response_model=EmbeddingResponse)
+    async def embed(body: EmbeddingRequest, request: Request, upstreams: TheUpstreams) -> Response:
+        """One vector for each text."""
+        request.state.model = body.model
+        offered = upstreams.offered(body.model)
+
+        async def ask(upstream: Upstream) -> EmbeddingResponse:
+            return await upstream.client.embeddings(offered.name, body.input, extra_body=embeddings.asked(body))
+
+        async def whole() -> EmbeddingResponse:
+            with offered.admission.place(client_key(request)) as place:
+                async with offered.admission.slot(place), upstreams.asking(offered, ask) as asked:
+                    return embeddings.answered(body, asked.result)
+
+        answer = await while_connected(request.receive, whole)
+        if answer is not None:
+            spend(request.scope, answer.usage.prompt_tokens)
+        return whole_answer(answer)
+
+
+async def _answered(request: Request, upstreams: Upstreams, body: ChatCompletionRequest) -> Response:
+    request.state.model = body.model
+    offered = upstreams.offered(body.model)
+    observation = Observation(offered.metrics, partial(spend, request.scope))
+    answer = Answer(body, observation)
+
+    def arguments(upstream: Upstream) -> dict[str, Any]:
+        dialect = upstream.dialect(offered.name)
+        # The body as a whole is another one; the arguments are there for the client's own check.
+        sent = request_of(body, offered.name, dialect)
+        answer.prefix = "" if dialect.repeats else prefix_of(body)
+        return {"messages": body.messages, "model": offered.name, "extra_body": sent}
+
+    @asynccontextmanager
+    async def generation() -> AsyncIterator[Asked[AsyncChatStream[ChatCompletionStreamResponse]]]:
+        async def ask(upstream: Upstream) -> AsyncChatStream[ChatCompletionStreamResponse]:
+            stream = upstream.client.chat_stream(**arguments(upstream))
+            return await stream.__aenter__()
+
+        with offered.admission.place(client_key(request)) as place:
+            async with offered.admission.slot(place):
+                observation.started()
+                async with upstreams.asking(offered, ask) as asked, asked.result:
+                    yield asked
+
+    async def whole() -> ChatCompletionResponse:
+        async def ask(upstream: Upstream) -> ChatCompletionResponse:
+            return await upstream.client.chat(**arguments(upstream))
+
+        with offered.admission.place(client_key(request)) as place:
+            async with offered.admission.slot(place):
+                observation.started()
+                async with upstreams.asking(offered, ask) as asked:
+                    return answer.whole(asked.result)
+
+    if body.stream:
+        response: Response = EventStream(answer, generation(), request.app.state.patience)
+    else:
+        response = whole_answer(await while_connected(request.receive, whole))
+    response.headers.update(offered.cards.retired(body.model))
+    return response

@@ -1,0 +1,38 @@
+"""Runs what needs Ray, in an environment that has it: `make cluster`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from tests.compat.environments import environment
+
+ROOT = Path(__file__).parents[2]
+
+PINNED = ("ray[serve]==2.60.0", "simpy==4.1.1", "pytest", "pytest-asyncio", "hypothesis", "anyio[trio]")
+"""What the tests are about, and what runs them."""
+
+
+def packages() -> tuple[str, ...]:
+    """All that is installed: what this package needs as well, as `pyproject.toml` says it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    own = [*project["dependencies"], *project["optional-dependencies"]["local"]]
+    return (*own, *PINNED)
+
+
+def main() -> int:
+    """Run pytest with the arguments of the command line, which may name tests."""
+    python = environment(ROOT / ".cluster" / "environment", packages())
+    told = sys.argv[1:] or ["tests/cluster", "-v"]
+    return subprocess.run(
+        [python, "-m", "pytest", "-o", "filterwarnings=ignore", *told],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
