@@ -43,7 +43,8 @@ cluster: .venv/dev
 fullsize: .venv/dev
 	$(BIN)/python -m tests.fullsize
 
-# What calls cost, beside other clients in environments below .bench; how fast events are read; how a full server refuses.
+# What calls and answers cost, beside other clients and servers in environments below .bench and .oracle, and where it goes;
+# how fast events are read; how a full server refuses.
 bench: .venv/dev
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.sse
