@@ -30,7 +30,7 @@ class Answer(StreamingResponse):
             yield chunk.choices[0].delta.content or ""
 
     async def __call__(self, scope, receive, send):
-        async with self.chunks:  # asks here: what fails before the answer begins has a status of its own
+        async with self.chunks:  # asks: what fails as early as this has a status of its own
             await super().__call__(scope, receive, send)
 
 
@@ -42,6 +42,6 @@ async def ask(request: Request, question: str) -> Answer:
 
 @app.exception_handler(MistralException)
 async def failed(_: Request, error: MistralException) -> JSONResponse:
-    status = {RateLimitError: 429, RequestTimeout: 504}.get(type(error), 502)
+    status = 429 if isinstance(error, RateLimitError) else 504 if isinstance(error, RequestTimeout) else 502
     headers = {"Retry-After": str(round(error.retry_after))} if error.retry_after else None
     return JSONResponse({"detail": error.message}, status, headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import json
@@ -11,6 +12,7 @@ import threading
 import httpx
 import pytest
 
+from mistral_client import StreamTimeout
 from tests.conftest import chunk, chunked_head, http, reset
 from tests.test_examples import ROOT
 
@@ -22,6 +24,12 @@ def event(text, finish_reason=None):
     return chunk(b"data: %s\n\n" % json.dumps({"id": "1", "model": "m", "choices": [choice]}).encode())
 
 
+def example():
+    spec = importlib.util.spec_from_file_location("fastapi_app", ROOT / "examples" / "fastapi_app.py")
+    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+    return module
+
+
 @pytest.fixture
 def browser(monkeypatch):
     """A client of the example, which asks the server at a URL."""
@@ -29,9 +37,7 @@ def browser(monkeypatch):
 
         def visit(url):
             monkeypatch.setenv("MISTRAL_ENDPOINT", url)
-            spec = importlib.util.spec_from_file_location("fastapi_app", ROOT / "examples" / "fastapi_app.py")
-            spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
-            server = uvicorn.Server(uvicorn.Config(module.app, log_level="critical"))
+            server = uvicorn.Server(uvicorn.Config(example().app, log_level="critical"))
             listener = closing.enter_context(socket.create_server(("127.0.0.1", 0)))
             thread = threading.Thread(target=server.run, args=([listener],))
             thread.start()
@@ -99,6 +105,10 @@ def test_what_fails_before_the_answer_begins_has_a_status(script, status, raw_se
     assert answer.status_code == status
     assert answer.json()["detail"]
     assert answer.headers.get("retry-after") == ("99" if status == 429 else None)
+
+
+def test_who_is_too_slow_has_a_status():
+    assert asyncio.run(example().failed(None, StreamTimeout("silence"))).status_code == 504
 
 
 def test_what_fails_later_is_no_whole_answer(raw_server, browser):
