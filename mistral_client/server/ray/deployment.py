@@ -27,7 +27,7 @@ _BESIDE = 4
 
 
 _UPSCALE_DELAY = 10.0
-"""Seconds of more requests than slots before there is another replica. Serve waits for thirty; a model is loaded in less."""
+"""Seconds of more requests than slots before there is another replica. Serve waits for thirty, a load takes less."""
 
 
 class Settings(BaseModel):
