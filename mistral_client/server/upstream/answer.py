@@ -27,7 +27,7 @@ from mistral_client.models.chat_completion import (
 )
 from mistral_client.models.common import UsageInfo
 
-from ..engine import Generation
+from ..engine import Generation, Piece
 from ..metrics import Observation
 from .failure import no_call, of_upstream
 from .request import call_id, must_call
@@ -55,6 +55,8 @@ class Answer:
             raise no_call()
         usage = _usage(answer.usage)
         choices = [self._choice(choice, usage) for choice in answer.choices]
+        for choice in choices:
+            self._observation.whole(choice.index, _said(cast("Content", choice.message.content)))
         self._ended(usage, [str(choice.finish_reason) for choice in choices])
         return ChatCompletionResponse(
             id=self._id,
@@ -80,7 +82,7 @@ class Answer:
             async for chunk in asked.result:
                 for choice in chunk.choices:
                     if (content := _content(choice.delta)) or choice.logprobs is not None:
-                        self._observation.token()
+                        self._observation.token(choice.index, Piece(_said(content)))
                         yield self._event(choice.index, DeltaMessage(content=content), choice.logprobs)
                     if choice.finish_reason is not None:
                         reasons[choice.index] = choice.finish_reason
@@ -172,6 +174,14 @@ def _content(message: ChatMessage | DeltaMessage) -> Content:
         return text
     thinking = ThinkingChunk(thinking=[{"type": "text", "text": thought}])
     return [thinking, TextChunk(text=text)] if text else [thinking]
+
+
+def _said(content: Content) -> str:
+    """All of its text in one, for who looks."""
+    if isinstance(content, str):
+        return content
+    parts = [part.thinking if isinstance(part, ThinkingChunk) else [{"text": part.text}] for part in content]
+    return "".join(str(text["text"]) for part in parts for text in part)
 
 
 def _call(number: int, call: ToolCall) -> ToolCall:
