@@ -1,0 +1,113 @@
+"""A program as libcst reads it: its nodes, and what their names stand for."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+import libcst as cst
+from libcst.helpers import get_full_name_for_node
+from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider, QualifiedNameSource, ScopeProvider
+
+from .names import is_official
+
+
+class CannotRead(Exception):
+    """A program that does not parse. line: where, from 1 on; None where nobody knows."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.line = line
+
+
+class Program:
+    """Raises `CannotRead`."""
+
+    def __init__(self, source: bytes) -> None:
+        self.module = _parsed(source)
+        wrapper = MetadataWrapper(self.module, unsafe_skip_copy=True)  # a tree just parsed has no node twice
+        self._scopes = wrapper.resolve(ScopeProvider)
+        self._parents = wrapper.resolve(ParentNodeProvider)
+        self._positions = wrapper.resolve(PositionProvider)
+        self.nodes = list(below(self.module))
+
+    def line(self, node: cst.CSTNode) -> int:
+        """Where a node begins."""
+        return self._positions[node].start.line
+
+    def parent(self, node: cst.CSTNode) -> cst.CSTNode:
+        """What a node stands in."""
+        return self._parents[node]
+
+    def imported(self, node: cst.CSTNode) -> set[str]:
+        """The dotted names that a name, or one with attributes, may stand for by the program's imports."""
+        return {name.name for name in self._qualified(node) if name.source is QualifiedNameSource.IMPORT}
+
+    def official(self, node: cst.CSTNode) -> set[str]:
+        """Those of them that belong to the official package."""
+        return {name for name in self.imported(node) if is_official(name)}
+
+    def variables(self, node: cst.CSTNode) -> set[str]:
+        """The program's own variables that a name, or one with attributes, may stand for; equal texts for equal ones.
+
+        `self` is the same in all methods of a class, and an attribute of the class is one of `self`.
+        """
+        return {
+            re.sub(r"\.\w+\.<locals>\.(self|cls)\b", "", name.name)
+            for name in self._qualified(node)
+            if name.source is QualifiedNameSource.LOCAL
+        }
+
+    def _qualified(self, node: cst.CSTNode) -> set[cst.metadata.QualifiedName]:
+        scope = self._scopes.get(node)
+        return set() if scope is None else set(scope.get_qualified_names_for(node))
+
+    def chain(self, node: cst.BaseExpression) -> list[cst.Attribute]:
+        """The attribute that is taken of an expression, the attribute of that, and so on: `a.b`, `a.b.c`, ..."""
+        found: list[cst.Attribute] = []
+        while isinstance(above := self.parent(node), cst.Attribute) and above.value is node:
+            found.append(above)
+            node = above
+        return found
+
+
+def _parsed(source: bytes) -> cst.Module:
+    try:
+        return cst.parse_module(source)
+    except cst.ParserSyntaxError as error:
+        try:
+            ast.parse(source)  # says it in Python's words
+        except SyntaxError as said:
+            raise CannotRead(said.msg, said.lineno) from None
+        except ValueError as said:
+            raise CannotRead(str(said)) from None
+        raise CannotRead("libcst cannot parse it", error.raw_line) from None
+    except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+        raise CannotRead(f"its encoding is not what it says: {error}") from None
+    except RecursionError:
+        raise CannotRead("it is too deep to parse") from None
+
+
+def below(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    """A node and all nodes in it, in their order."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(reversed(node.children))
+
+
+def dotted(node: cst.CSTNode | None) -> str:
+    """`a.b.c` as text; "" for what is no name."""
+    return "" if node is None else get_full_name_for_node(node) or ""
+
+
+def dotted_node(name: str) -> cst.Name | cst.Attribute:
+    """The other way round."""
+    first, *rest = name.split(".")
+    node: cst.Name | cst.Attribute = cst.Name(first)
+    for attribute in rest:
+        node = cst.Attribute(node, cst.Name(attribute))
+    return node
