@@ -9,7 +9,7 @@ demo: .venv/local
 
 test: lint
 	$(BIN)/pytest --cov --cov-report=term:skip-covered
-	$(BIN)/coverage report --fail-under=100 --include='*/_calls.py,*/_chunks.py,*/_content_coding.py,*/_embedding_batches.py,*/_exchange.py,*/_http_chunks.py,*/_limiter.py,*/_retry.py,*/_sse.py'
+	$(BIN)/coverage report --fail-under=100 --include='*/_assembly.py,*/_calls.py,*/_chunks.py,*/_content_coding.py,*/_docstring.py,*/_embedding_batches.py,*/_exchange.py,*/_http_chunks.py,*/_json_schema.py,*/_limiter.py,*/_retry.py,*/_sse.py,*/_structured.py,*/_tools.py'
 
 lint: .venv/dev
 	$(BIN)/ruff check
@@ -43,7 +43,8 @@ cluster: .venv/dev
 fullsize: .venv/dev
 	$(BIN)/python -m tests.fullsize
 
-# What calls cost, beside other clients in environments below .bench; how fast events are read; how a full server refuses.
+# What calls and answers cost, beside other clients and servers in environments below .bench and .oracle, and where it goes;
+# how fast events are read; how a full server refuses.
 bench: .venv/dev
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.sse

@@ -1,4 +1,4 @@
-"""The answer, word by word as it is made."""
+"""The answer, word by word as it is made, and then as a whole."""
 
 from mistral_client import ChatMessage, MistralClient
 
@@ -13,4 +13,6 @@ with (
         print(chunk.choices[0].delta.content or "", end="", flush=True)
 
 print()
-print("finish reason:", chunk.choices[0].finish_reason)
+response = chunks.final_response()
+print("finish reason:", response.choices[0].finish_reason)
+print("tokens written:", response.usage.completion_tokens)

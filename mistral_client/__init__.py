@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from ._config import Limits
     from ._install import install_as_mistralai
     from ._limiter import RateLimiter
-    from .async_client import AsyncChatStream, MistralAsyncClient
-    from .client import ChatStream, MistralClient
+    from ._structured import ParsedChatCompletionResponse
+    from ._tools import ToolRun, ToolStep, tool_of
+    from .async_client import AsyncChatStream, AsyncParsedChatStream, MistralAsyncClient
+    from .client import ChatStream, MistralClient, ParsedChatStream
     from .exceptions import (
         ArgumentError,
         AuthenticationError,
@@ -37,9 +39,11 @@ if TYPE_CHECKING:
         ProtocolError,
         RateLimitError,
         RequestTimeout,
+        ResponseParsingError,
         ServerError,
         StreamInterrupted,
         StreamTimeout,
+        TooManyToolSteps,
     )
     from .hooks import AttemptInfo, CallInfo, Hooks, RequestInfo
     from .models.chat_completion import (
@@ -83,6 +87,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArgumentError",
     "AsyncChatStream",
+    "AsyncParsedChatStream",
     "AttemptInfo",
     "AudioChunk",
     "AuthenticationError",
@@ -125,6 +130,8 @@ __all__ = [
     "ModelPermission",
     "NamedToolChoice",
     "NotFoundError",
+    "ParsedChatCompletionResponse",
+    "ParsedChatStream",
     "PermissionDeniedError",
     "Prediction",
     "ProtocolError",
@@ -136,21 +143,26 @@ __all__ = [
     "RequestTimeout",
     "ResponseFormat",
     "ResponseFormats",
+    "ResponseParsingError",
     "Role",
     "ServerError",
     "StreamInterrupted",
     "StreamTimeout",
     "TextChunk",
     "ThinkingChunk",
+    "TooManyToolSteps",
     "Tool",
     "ToolCall",
     "ToolChoice",
+    "ToolRun",
+    "ToolStep",
     "ToolType",
     "UsageInfo",
     "__version__",
     "check_context",
     "count_tokens",
     "install_as_mistralai",
+    "tool_of",
 ]
 
 # Cheapest first: a name is looked for in one after the other.
@@ -167,6 +179,8 @@ _HOMES = (
     "hooks",
     "client",
     "async_client",
+    "_structured",
+    "_tools",
     "_install",
     "tokens",
 )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import AsyncGeneratorType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import httpx
-from anyio.lowlevel import EventLoopToken
 
 from ._config import Limits
 from ._content_coding import decoder
@@ -21,6 +19,9 @@ from ._exchange import Received
 from ._network import Stream, TimeLeft
 from ._transport import FAILURES
 from .exceptions import ProtocolError
+
+if TYPE_CHECKING:
+    from anyio.lowlevel import EventLoopToken
 
 LINGER = 0.05
 """Seconds to wait for the end of a response after `[DONE]`: read to its end, the connection can be used again."""
@@ -68,7 +69,7 @@ async def run_out(pieces: AsyncGeneratorType[bytes, None]) -> None:
     httpx reads through a chain of generators. Running it to its end is what ends them all: closing the outermost leaves
     the others to the garbage collector, and trio complains.
     """
-    if not pieces.ag_running:
+    if pieces.ag_frame is not None and not pieces.ag_running:  # without a frame it has ended
         with suppress(*FAILURES), anyio.move_on_after(LINGER):
             async for _ in pieces:
                 pass
@@ -78,7 +79,7 @@ def close_soon(token: EventLoopToken, close: Callable[[], Coroutine[object, obje
     """Have an event loop close something, from wherever the garbage collector runs."""
     loop: Any = token.native_token
     with suppress(RuntimeError):  # the loop has ended, and its connections with it
-        if isinstance(loop, asyncio.AbstractEventLoop):
+        if hasattr(loop, "create_task"):  # asyncio's, which a synchronous client does not import
             loop.call_soon_threadsafe(lambda: loop.create_task(close()))
         else:
             loop.run_sync_soon(sys.modules["trio"].lowlevel.spawn_system_task, close)

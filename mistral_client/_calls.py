@@ -29,6 +29,7 @@ from .models.fim import FIMCompletionRequest
 from .models.models import ModelCard, ModelDeleted, ModelList
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
+ParsedT = TypeVar("ParsedT")
 
 Messages = Iterable[ChatMessage | Mapping[str, Any]]
 
@@ -48,8 +49,8 @@ class CallOptions(TypedDict, total=False):
     extra_body: Mapping[str, Any] | None
 
 
-class ChatOptions(CallOptions, total=False):
-    """What `chat` and `chat_stream` take by keyword; `ChatCompletionRequest` says what each means."""
+class AnswerOptions(CallOptions, total=False):
+    """What `chat`, `chat_stream` and `run_tools` take by keyword; `ChatCompletionRequest` says what each means."""
 
     temperature: float | None
     top_p: float | None
@@ -58,7 +59,6 @@ class ChatOptions(CallOptions, total=False):
     stop: str | list[str] | None
     random_seed: int | None
     response_format: ResponseFormat | Mapping[str, Any] | None
-    tools: list[Tool] | list[dict[str, Any]] | None
     tool_choice: Literal["auto", "none", "any", "required"] | NamedToolChoice | Mapping[str, Any] | None
     parallel_tool_calls: bool | None
     presence_penalty: float | None
@@ -78,6 +78,12 @@ class ChatOptions(CallOptions, total=False):
     guardrails: list[dict[str, Any]] | None
     service_tier: str | None
     metadata: Mapping[str, Any] | None
+
+
+class ChatOptions(AnswerOptions, total=False):
+    """What `chat` and `chat_stream` take besides."""
+
+    tools: list[Tool] | list[dict[str, Any]] | None
 
 
 class EmbeddingOptions(CallOptions, total=False):
@@ -203,6 +209,16 @@ def completion_stream(
     return _with_options(call, options)
 
 
+def ordered(messages: object, model: object) -> tuple[object, object]:
+    """Messages and model, given in one order or the other; messages as a list, where they can be gone through."""
+    if isinstance(messages, str):
+        # The order of 0.0.x: the model came first.
+        messages, model = model, messages
+    if isinstance(messages, Iterable) and not isinstance(messages, list | str | Mapping):
+        messages = list(messages)
+    return messages, model
+
+
 def _model_path(model_id: object) -> str:
     """The path of a model, whatever its name holds: `/`, `..` and `?` are part of the name."""
     if not isinstance(model_id, str) or not model_id:
@@ -222,16 +238,12 @@ def _fim_request(model: str, prompt: str, suffix: str | None, options: FIMOption
 
 
 def _chat_request(messages: object, model: object, options: ChatOptions, *, stream: bool) -> bytes:
-    if isinstance(messages, str):
-        # The order of 0.0.x: the model came first.
-        messages, model = model, messages
+    messages, model = ordered(messages, model)
     fields = dict(options)
     if "stream" in fields:
         raise ArgumentError("stream: call chat_stream for an answer in chunks")
     if fields.pop("safe_mode", False):
         fields["safe_prompt"] = True
-    if isinstance(messages, Iterable) and not isinstance(messages, list | str | Mapping):
-        messages = list(messages)
     return _body(ChatCompletionRequest, {"model": model, "messages": messages, "stream": stream or None}, fields)
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Generic
 
-from pydantic import BaseModel
-
+from ._assembly import AnswerGoesOn, Assembly
 from ._calls import AnswerT, Call
 from ._content_coding import decoder
 from ._error_body import api_error
 from ._exchange import Response, decoded, server_error, unexpected
 from ._sse import Event, EventDecoder, EventTooLong
 from .exceptions import MistralException, ProtocolError, RequestTimeout, StreamInterrupted, StreamTimeout
-from .models.common import UsageInfo
 
 DONE = "[DONE]"
 
@@ -25,25 +23,19 @@ class ChunkDecoder(Generic[AnswerT]):
     """Feed it the bytes of a response's body as they come; it gives chunks, or raises what the stream came to.
 
     limit: the most bytes of one event.
-    begun: the answer has begun: some of its text, a tool call or its end was given.
-    usage: what the answer took, as soon as it came.
+    answer: what has come.
     done: `[DONE]` was read and every answer has its finish reason. What follows is of no interest.
 
     Every error that it raises holds what had come of the answer.
     """
 
     def __init__(self, call: Call[AnswerT], response: Response, limit: int | None) -> None:
-        self.begun = False
+        self.answer = Assembly()
         self.done = False
         self._chunk = call.answer
         self._response = response
         self._decompress = decoder(response.headers.get("content-encoding", ""))
         self._events = EventDecoder(limit)
-        self._text: list[str] = []
-        self._unfinished: set[int] = set()
-        self._finished: set[int] = set()
-        self._finish_reason: str | None = None
-        self.usage: UsageInfo | None = None
         self._number: int | None = None
         self._counts = False
 
@@ -60,7 +52,7 @@ class ChunkDecoder(Generic[AnswerT]):
                 for event in self._events.feed(piece):
                     if event.data == DONE:
                         self.done = True
-                        if not self._all_finished:
+                        if not self.answer.finished:
                             raise self._interrupted("the event stream is done, but the answer has no finish reason")
                         return
                     yield self._decode(event)
@@ -70,7 +62,7 @@ class ChunkDecoder(Generic[AnswerT]):
             failure = error
         else:
             return
-        raise self._with_answer(failure)
+        raise self.answer.on(failure)
 
     def end(self) -> None:
         """Call it when the bytes have ended. Raises `StreamInterrupted` unless the answer is whole.
@@ -78,7 +70,7 @@ class ChunkDecoder(Generic[AnswerT]):
         Some servers (`transformers serve` is one) send no `[DONE]`. Theirs is whole when every answer has its finish
         reason and HTTP itself said where the body ends: the end of a connection alone may be a cut.
         """
-        if not self.done and not (self._all_finished and _delimited(self._response)):
+        if not self.done and not (self.answer.finished and _delimited(self._response)):
             raise self._interrupted("the event stream ended before [DONE]")
 
     def broken_by(self, failure: MistralException) -> MistralException:
@@ -88,18 +80,10 @@ class ChunkDecoder(Generic[AnswerT]):
         error.__cause__ = failure.__cause__
         return error
 
-    @property
-    def _all_finished(self) -> bool:
-        return bool(self._finished) and not self._unfinished
-
     def _interrupted(self, why: str, kind: type[StreamInterrupted] = StreamInterrupted) -> MistralException:
         error = kind(why, self._response.status_code, self._response.headers)
-        error.retryable = not self.begun
-        return self._with_answer(error)
-
-    def _with_answer(self, error: MistralException) -> MistralException:
-        usage = None if self.usage is None else self.usage.model_dump()
-        return error.with_answer("".join(self._text), self._finish_reason, usage)
+        error.retryable = not self.answer.begun
+        return self.answer.on(error)
 
     def _decode(self, event: Event) -> AnswerT:
         if event.type == "error":
@@ -107,37 +91,20 @@ class ChunkDecoder(Generic[AnswerT]):
                 _FAILED, self._response.headers, event.data.encode()
             )
         chunk = decoded(self._chunk, event.data, self._response, _FAILED, "an event that is no chunk")
-        number = _number(event, chunk)
-        if number is not None:
-            self._check_order(number)
-        self._note(chunk)
+        # What pydantic calls `model_extra`, without a call around it.
+        unknown = chunk.__pydantic_extra__
+        if unknown or event.id is not None:
+            self._check_order(_number(event, unknown or {}))
+        try:
+            self.answer.add(chunk, unknown)
+        except AnswerGoesOn as error:
+            raise self._out_of_order(str(error)) from None
         return chunk
 
-    def _note(self, chunk: Any) -> None:
-        """Keep what an interruption must not lose."""
-        for choice in chunk.choices:
-            index, content, reason = choice.index, choice.delta.content, choice.finish_reason
-            says = content or reason is not None or choice.delta.tool_calls
-            if says:
-                self.begun = True
-            if index in self._finished:
-                if says:
-                    raise self._out_of_order(f"choice {index} goes on after its finish reason")
-                continue
-            if index == 0 and isinstance(content, str):
-                self._text.append(content)
-            if reason is None:
-                self._unfinished.add(index)
-            else:
-                self._unfinished.discard(index)
-                self._finished.add(index)
-                if index == 0 or self._finish_reason is None:
-                    self._finish_reason = str(reason)
-        if chunk.usage is not None:
-            self.usage = chunk.usage
-
-    def _check_order(self, number: int) -> None:
+    def _check_order(self, number: int | None) -> None:
         """Events that are counted must go on counting. Some servers give all of them the same number."""
+        if number is None:
+            return
         last, self._number = self._number, number
         if last is not None and number > last:
             self._counts = True
@@ -153,16 +120,11 @@ def _delimited(response: Response) -> bool:
     return any(name in response.headers for name in ("content-length", "transfer-encoding"))
 
 
-def _number(event: Event, chunk: BaseModel) -> int | None:
+def _number(event: Event, unknown: Mapping[str, Any]) -> int | None:
     """The place of an event in its stream, where the server counts: in the event's id, or in a field of the chunk."""
     if event.id is not None and event.id.isdecimal():
         return int(event.id[:_DIGITS])
-    extra = chunk.model_extra
-    if extra:
-        for name in _COUNTERS:
-            if isinstance(number := extra.get(name), int):
-                return number
-    return None
+    return next((number for name in _COUNTERS if isinstance(number := unknown.get(name), int)), None)
 
 
 _DIGITS = 18  # more than any count, and soon read

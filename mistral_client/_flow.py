@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ._calls import Call
+from .models.common import UsageInfo
 
 ResultT = TypeVar("ResultT")
 
@@ -46,3 +47,11 @@ class Run:
 
 
 Flow = Generator[Call[Any] | Together[Any] | Run, Any, ResultT]
+
+
+def summed(one: UsageInfo | None, other: UsageInfo) -> UsageInfo:
+    """What two requests took together; what else is known of them is that of the last."""
+    if one is None:
+        return other
+    counts = {name: (getattr(one, name), getattr(other, name)) for name in UsageInfo.model_fields}
+    return other.model_copy(update={name: sum(pair) for name, pair in counts.items() if None not in pair})

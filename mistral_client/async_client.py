@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from random import random
-from typing import Any, Generic, NoReturn, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, Unpack, cast, overload
 from warnings import warn
 from weakref import WeakKeyDictionary
 
@@ -19,8 +19,20 @@ from anyio import to_thread
 from anyio.lowlevel import current_token
 
 from . import _calls
+from ._assembly import Assembly, whole
 from ._body import araw, areceived, close_soon, run_out
-from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, Request
+from ._calls import (
+    AnswerOptions,
+    AnswerT,
+    Call,
+    CallOptions,
+    ChatOptions,
+    EmbeddingOptions,
+    FIMOptions,
+    Messages,
+    ParsedT,
+    Request,
+)
 from ._chunks import ChunkDecoder
 from ._config import Config, Limits, resolve, secret, with_options
 from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
@@ -35,9 +47,14 @@ from ._watch import Tell
 from .exceptions import MistralException
 from .hooks import Hooks
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
+from .models.common import UsageInfo
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
 from .models.rate_limit import RateLimit
+
+if TYPE_CHECKING:
+    from ._structured import Form, ParsedChatCompletionResponse
+    from ._tools import ToolRun, ToolStep
 
 _Receive = Callable[[httpx.Response], Awaitable[Response]]
 
@@ -100,27 +117,146 @@ class MistralAsyncClient:
         """Delete a fine-tuned model of one's own."""
         return await self._answer(_calls.delete_model(model_id, options))
 
+    @overload
     async def chat(
-        self, messages: Messages | str, model: str | Messages | None = None, **options: Unpack[ChatOptions]
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: None = None,
+        **options: Unpack[ChatOptions],
+    ) -> ChatCompletionResponse: ...
+    @overload
+    async def chat(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: type[ParsedT],
+        max_reasks: int = 0,
+        **options: Unpack[ChatOptions],
+    ) -> ParsedChatCompletionResponse[ParsedT]: ...
+    @overload
+    async def chat(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any,
+        max_reasks: int = 0,
+        **options: Unpack[ChatOptions],
+    ) -> ParsedChatCompletionResponse[Any]: ...
+    async def chat(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any = None,
+        max_reasks: int = 0,
+        **options: Unpack[ChatOptions],
     ) -> ChatCompletionResponse:
         """The answer to a conversation.
 
         messages and model: in either order, as both were in use. Messages are `ChatMessage` objects or dicts.
+        response_model: a type that the answer shall be read into, as `parsed`: a pydantic model, a dataclass, a
+            TypedDict, `list[int]` or any other that pydantic can describe.
+        max_reasks: how often the model is asked again where its answer is not of that type, and is told why.
         options: temperature, top_p, max_tokens, stop, random_seed, tools and the rest of `ChatOptions`.
 
-        Raises `ArgumentError` before anything is sent, or another `MistralException`.
+        Raises `ArgumentError` before anything is sent, `ResponseParsingError` for an answer that is not of the type, or
+        another `MistralException`.
         """
+        if response_model is not None or max_reasks:
+            from . import _structured  # noqa: PLC0415  # who does without need not wait for it
+
+            return await self._follow(_structured.asking(messages, model, response_model, max_reasks, options))
         return await self._answer(_calls.chat(messages, model, options))
 
+    @overload
     def chat_stream(
-        self, messages: Messages | str, model: str | Messages | None = None, **options: Unpack[ChatOptions]
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: None = None,
+        **options: Unpack[ChatOptions],
+    ) -> AsyncChatStream[ChatCompletionStreamResponse]: ...
+    @overload
+    def chat_stream(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: type[ParsedT],
+        **options: Unpack[ChatOptions],
+    ) -> AsyncParsedChatStream[ParsedT]: ...
+    @overload
+    def chat_stream(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any,
+        **options: Unpack[ChatOptions],
+    ) -> AsyncParsedChatStream[Any]: ...
+    def chat_stream(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any = None,
+        **options: Unpack[ChatOptions],
     ) -> AsyncChatStream[ChatCompletionStreamResponse]:
         """The answer to a conversation, in chunks as they are generated; arguments as in `chat`. Not awaited.
 
         The request is sent at the first iteration, or on entering an `async with` block.
         """
+        if response_model is not None:
+            from . import _structured  # noqa: PLC0415
+
+            form = _structured.form_of(response_model)
+            call = _calls.chat_stream(messages, model, form.asked(options))
+            return AsyncParsedChatStream(call, partial(self._send, call), self._config, form)
         call = _calls.chat_stream(messages, model, options)
         return AsyncChatStream(call, partial(self._send, call), self._config)
+
+    async def run_tools(
+        self,
+        messages: Messages | str,
+        model: str | Messages,
+        tools: Iterable[Callable[..., Any]],
+        *,
+        max_steps: int = 10,
+        on_step: Callable[[ToolStep], Any] | None = None,
+        raise_errors: bool = False,
+        **options: Unpack[AnswerOptions],
+    ) -> ToolRun:
+        """A conversation in which the model calls Python functions, until its answer calls none.
+
+        tools: functions with annotated parameters and a docstring, as for `tool_of`; their arguments are checked.
+            Asynchronous functions need a `MistralAsyncClient`, which calls the others in threads.
+        max_steps: at most so many answers.
+        on_step: called after each answer and its calls. What it raises ends the conversation.
+        raise_errors: what a function raises is raised, and not told to the model.
+        options: as in `chat`. A `tool_choice` that demands a call is for the first answer; later ones are free.
+
+        Raises `TooManyToolSteps`, which holds the conversation, when the last answer that may be still calls functions;
+        `ArgumentError` before anything is sent, or another `MistralException`.
+        """
+        from . import _tools  # noqa: PLC0415
+
+        return await self._follow(
+            _tools.running(
+                messages,
+                model,
+                tools,
+                options,
+                max_steps=max_steps,
+                on_step=on_step,
+                raise_errors=raise_errors,
+                asynchronous=True,
+            )
+        )
 
     async def embeddings(
         self, model: str, input: str | Iterable[str], **options: Unpack[EmbeddingOptions]
@@ -357,6 +493,8 @@ class AsyncChatStream(Generic[AnswerT]):
         self._config = config
         self._response: httpx.Response | None = None
         self._ready: deque[AnswerT] = deque()
+        self._answer: Assembly | None = None
+        self._outcome: Assembly | MistralException | None = None
         self._begun = False
         self._closed = False
 
@@ -372,11 +510,12 @@ class AsyncChatStream(Generic[AnswerT]):
             chunk = self._ready.popleft() if self._ready else await self._read()
         except BaseException as error:
             if isinstance(error, MistralException):
-                self._effort.written_on(error)
+                self._outcome = self._effort.written_on(error).again()
             await self._close(error)
             raise
         if chunk is None:
-            self._effort.settle(self._decoder)
+            self._outcome = self._answer
+            self._effort.settle(self._answer)
             await self.close()
             raise StopAsyncIteration
         return chunk
@@ -397,6 +536,29 @@ class AsyncChatStream(Generic[AnswerT]):
                 close_soon(self._token, self._close_quietly)
             warn(_DROPPED, ResourceWarning, source=self, stacklevel=2)
 
+    async def text(self) -> str:
+        """The whole text of the first answer. Reads what is left, and raises what the stream raised."""
+        return (await self._read_all()).text
+
+    async def final_response(self) -> ChatCompletionResponse:
+        """The answer put together from its chunks. Reads what is left, and raises what the stream raised.
+
+        Its usage is 0 tokens, and `created` 0, where the server did not say.
+        """
+        return (await self._read_all()).response()
+
+    @property
+    def usage(self) -> UsageInfo | None:
+        """Tokens read and written; None until it came, which is at the end."""
+        return None if self._answer is None else self._answer.usage
+
+    @property
+    def response_headers(self) -> dict[str, str] | None:
+        """Those of the server's response, by names in lower case; None before it is there."""
+        if self._response is None:
+            return None
+        return {name: self._effort.masked(value) for name, value in self._response.headers.items()}
+
     @property
     def rate_limit(self) -> RateLimit | None:
         """What the server told of its rate limits when the answer began; None where it said nothing."""
@@ -414,6 +576,11 @@ class AsyncChatStream(Generic[AnswerT]):
             if self._begun and self._effort.watch is not None:
                 await atell(self._effort.watch.ended(error))
 
+    async def _read_all(self) -> Assembly:
+        async for _ in self:
+            pass
+        return whole(self._outcome, self._answer)
+
     async def _open(self) -> None:
         if self._begun or self._closed:
             return
@@ -421,8 +588,10 @@ class AsyncChatStream(Generic[AnswerT]):
         self._token = current_token()
         try:
             await self._send(self._begin, self._effort)
-        except BaseException:
+        except BaseException as error:
             await self.close()
+            if isinstance(error, MistralException):
+                self._outcome = error.again()
             raise
         self._begun = True
 
@@ -434,11 +603,12 @@ class AsyncChatStream(Generic[AnswerT]):
         self._bytes = araw(response)
         try:
             self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
+            self._answer = self._decoder.answer
             self._feed = chunks_told(self._effort.watch, self._decoder.feed)
             self._chunks: Iterator[AnswerT] = iter(())
             self._heard = False
             self._ready.clear()
-            while not self._decoder.begun and (chunk := await self._read()) is not None:
+            while not self._answer.begun and (chunk := await self._read()) is not None:
                 self._ready.append(chunk)
         except BaseException:
             await self._hang_up()
@@ -478,6 +648,37 @@ class AsyncChatStream(Generic[AnswerT]):
     async def _close_quietly(self) -> None:
         with suppress(Exception):
             await self.close()
+
+
+class AsyncParsedChatStream(AsyncChatStream[ChatCompletionStreamResponse], Generic[ParsedT]):
+    """A stream whose answer is read into a type. It is iterated for its chunks, or by `partials` for its value."""
+
+    def __init__(
+        self,
+        call: Call[ChatCompletionStreamResponse],
+        send: Callable[[_Receive, Effort], Awaitable[object]],
+        config: Config,
+        form: Form[ParsedT],
+    ) -> None:
+        super().__init__(call, send, config)
+        self._form = form
+
+    async def partials(self) -> AsyncIterator[Any]:
+        """The value as it grows, with each chunk that adds to it: plain JSON values, not checked, the last one whole.
+
+        A text or a number that is still coming is given as far as it has come.
+        """
+        growth = self._form.growth()
+        async for _ in self:
+            for value in growth.of(self._answer.text if self._answer else ""):
+                yield value
+
+    async def final_response(self) -> ParsedChatCompletionResponse[ParsedT]:
+        """The answer put together from its chunks, and its value. Reads what is left.
+
+        Raises what the stream raised, or `ResponseParsingError` for an answer that is not of the type.
+        """
+        return self._form.parsed(await super().final_response())
 
 
 _DROPPED = "an AsyncChatStream was dropped before its end: read it, use it in an `async with` block, or close it"

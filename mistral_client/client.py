@@ -13,14 +13,26 @@ from contextvars import copy_context
 from functools import partial
 from inspect import isawaitable
 from random import random
-from typing import Any, Generic, NoReturn, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, Unpack, cast, overload
 from warnings import warn
 
 import httpx
 
 from . import _calls
+from ._assembly import Assembly, whole
 from ._body import hangup, raw, received
-from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, Request
+from ._calls import (
+    AnswerOptions,
+    AnswerT,
+    Call,
+    CallOptions,
+    ChatOptions,
+    EmbeddingOptions,
+    FIMOptions,
+    Messages,
+    ParsedT,
+    Request,
+)
 from ._chunks import ChunkDecoder
 from ._config import Config, Limits, resolve, secret, with_options
 from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
@@ -35,9 +47,14 @@ from ._watch import Tell
 from .exceptions import ArgumentError, MistralException
 from .hooks import Hooks
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
+from .models.common import UsageInfo
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
 from .models.rate_limit import RateLimit
+
+if TYPE_CHECKING:
+    from ._structured import Form, ParsedChatCompletionResponse
+    from ._tools import ToolRun, ToolStep
 
 _Receive = Callable[[httpx.Response], Response]
 
@@ -111,27 +128,146 @@ class MistralClient:
         """Delete a fine-tuned model of one's own."""
         return self._answer(_calls.delete_model(model_id, options))
 
+    @overload
     def chat(
-        self, messages: Messages | str, model: str | Messages | None = None, **options: Unpack[ChatOptions]
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: None = None,
+        **options: Unpack[ChatOptions],
+    ) -> ChatCompletionResponse: ...
+    @overload
+    def chat(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: type[ParsedT],
+        max_reasks: int = 0,
+        **options: Unpack[ChatOptions],
+    ) -> ParsedChatCompletionResponse[ParsedT]: ...
+    @overload
+    def chat(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any,
+        max_reasks: int = 0,
+        **options: Unpack[ChatOptions],
+    ) -> ParsedChatCompletionResponse[Any]: ...
+    def chat(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any = None,
+        max_reasks: int = 0,
+        **options: Unpack[ChatOptions],
     ) -> ChatCompletionResponse:
         """The answer to a conversation.
 
         messages and model: in either order, as both were in use. Messages are `ChatMessage` objects or dicts.
+        response_model: a type that the answer shall be read into, as `parsed`: a pydantic model, a dataclass, a
+            TypedDict, `list[int]` or any other that pydantic can describe.
+        max_reasks: how often the model is asked again where its answer is not of that type, and is told why.
         options: temperature, top_p, max_tokens, stop, random_seed, tools and the rest of `ChatOptions`.
 
-        Raises `ArgumentError` before anything is sent, or another `MistralException`.
+        Raises `ArgumentError` before anything is sent, `ResponseParsingError` for an answer that is not of the type, or
+        another `MistralException`.
         """
+        if response_model is not None or max_reasks:
+            from . import _structured  # noqa: PLC0415  # who does without need not wait for it
+
+            return self._follow(_structured.asking(messages, model, response_model, max_reasks, options))
         return self._answer(_calls.chat(messages, model, options))
 
+    @overload
     def chat_stream(
-        self, messages: Messages | str, model: str | Messages | None = None, **options: Unpack[ChatOptions]
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: None = None,
+        **options: Unpack[ChatOptions],
+    ) -> ChatStream[ChatCompletionStreamResponse]: ...
+    @overload
+    def chat_stream(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: type[ParsedT],
+        **options: Unpack[ChatOptions],
+    ) -> ParsedChatStream[ParsedT]: ...
+    @overload
+    def chat_stream(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any,
+        **options: Unpack[ChatOptions],
+    ) -> ParsedChatStream[Any]: ...
+    def chat_stream(
+        self,
+        messages: Messages | str,
+        model: str | Messages | None = None,
+        *,
+        response_model: Any = None,
+        **options: Unpack[ChatOptions],
     ) -> ChatStream[ChatCompletionStreamResponse]:
         """The answer to a conversation, in chunks as they are generated; arguments as in `chat`.
 
         The request is sent at the first iteration, or on entering a `with` block.
         """
+        if response_model is not None:
+            from . import _structured  # noqa: PLC0415
+
+            form = _structured.form_of(response_model)
+            call = _calls.chat_stream(messages, model, form.asked(options))
+            return ParsedChatStream(call, partial(self._send, call), self._config, form)
         call = _calls.chat_stream(messages, model, options)
         return ChatStream(call, partial(self._send, call), self._config)
+
+    def run_tools(
+        self,
+        messages: Messages | str,
+        model: str | Messages,
+        tools: Iterable[Callable[..., Any]],
+        *,
+        max_steps: int = 10,
+        on_step: Callable[[ToolStep], Any] | None = None,
+        raise_errors: bool = False,
+        **options: Unpack[AnswerOptions],
+    ) -> ToolRun:
+        """A conversation in which the model calls Python functions, until its answer calls none.
+
+        tools: functions with annotated parameters and a docstring, as for `tool_of`; their arguments are checked.
+            Asynchronous functions need a `MistralAsyncClient`, which calls the others in threads.
+        max_steps: at most so many answers.
+        on_step: called after each answer and its calls. What it raises ends the conversation.
+        raise_errors: what a function raises is raised, and not told to the model.
+        options: as in `chat`. A `tool_choice` that demands a call is for the first answer; later ones are free.
+
+        Raises `TooManyToolSteps`, which holds the conversation, when the last answer that may be still calls functions;
+        `ArgumentError` before anything is sent, or another `MistralException`.
+        """
+        from . import _tools  # noqa: PLC0415
+
+        return self._follow(
+            _tools.running(
+                messages,
+                model,
+                tools,
+                options,
+                max_steps=max_steps,
+                on_step=on_step,
+                raise_errors=raise_errors,
+                asynchronous=False,
+            )
+        )
 
     def embeddings(
         self, model: str, input: str | Iterable[str], **options: Unpack[EmbeddingOptions]
@@ -374,6 +510,8 @@ class ChatStream(Generic[AnswerT]):
         self._config = config
         self._response: httpx.Response | None = None
         self._ready: deque[AnswerT] = deque()
+        self._answer: Assembly | None = None
+        self._outcome: Assembly | MistralException | None = None
         self._begun = False
         self._closed = False
 
@@ -389,11 +527,12 @@ class ChatStream(Generic[AnswerT]):
             chunk = self._ready.popleft() if self._ready else self._read()
         except BaseException as error:
             if isinstance(error, MistralException):
-                self._effort.written_on(error)
+                self._outcome = self._effort.written_on(error).again()
             self._close(error)
             raise
         if chunk is None:
-            self._effort.settle(self._decoder)
+            self._outcome = self._answer
+            self._effort.settle(self._answer)
             self.close()
             raise StopIteration
         return chunk
@@ -413,6 +552,29 @@ class ChatStream(Generic[AnswerT]):
             self.close()
             warn(_DROPPED, ResourceWarning, source=self, stacklevel=2)
 
+    def text(self) -> str:
+        """The whole text of the first answer. Reads what is left, and raises what the stream raised."""
+        return self._read_all().text
+
+    def final_response(self) -> ChatCompletionResponse:
+        """The answer put together from its chunks. Reads what is left, and raises what the stream raised.
+
+        Its usage is 0 tokens, and `created` 0, where the server did not say.
+        """
+        return self._read_all().response()
+
+    @property
+    def usage(self) -> UsageInfo | None:
+        """Tokens read and written; None until it came, which is at the end."""
+        return None if self._answer is None else self._answer.usage
+
+    @property
+    def response_headers(self) -> dict[str, str] | None:
+        """Those of the server's response, by names in lower case; None before it is there."""
+        if self._response is None:
+            return None
+        return {name: self._effort.masked(value) for name, value in self._response.headers.items()}
+
     @property
     def rate_limit(self) -> RateLimit | None:
         """What the server told of its rate limits when the answer began; None where it said nothing."""
@@ -430,14 +592,21 @@ class ChatStream(Generic[AnswerT]):
             if self._begun and self._effort.watch is not None:
                 tell(self._effort.watch.ended(error))
 
+    def _read_all(self) -> Assembly:
+        for _ in self:
+            pass
+        return whole(self._outcome, self._answer)
+
     def _open(self) -> None:
         if self._begun or self._closed:
             return
         self._effort = Effort(self._config, self._call, time.monotonic)
         try:
             self._send(self._begin, self._effort)
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, MistralException):
+                self._outcome = error.again()
             raise
         self._begun = True
 
@@ -449,11 +618,12 @@ class ChatStream(Generic[AnswerT]):
         self._bytes = raw(response)
         try:
             self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
+            self._answer = self._decoder.answer
             self._feed = chunks_told(self._effort.watch, self._decoder.feed)
             self._chunks: Iterator[AnswerT] = iter(())
             self._heard = False
             self._ready.clear()
-            while not self._decoder.begun and (chunk := self._read()) is not None:
+            while not self._answer.begun and (chunk := self._read()) is not None:
                 self._ready.append(chunk)
         except BaseException:
             self._hang_up()
@@ -492,6 +662,36 @@ class ChatStream(Generic[AnswerT]):
         with suppress(*FAILURES), hangup(cast("httpx.Response", self._response)):
             for _ in self._bytes:
                 pass
+
+
+class ParsedChatStream(ChatStream[ChatCompletionStreamResponse], Generic[ParsedT]):
+    """A stream whose answer is read into a type. It is iterated for its chunks, or by `partials` for its value."""
+
+    def __init__(
+        self,
+        call: Call[ChatCompletionStreamResponse],
+        send: Callable[[_Receive, Effort], object],
+        config: Config,
+        form: Form[ParsedT],
+    ) -> None:
+        super().__init__(call, send, config)
+        self._form = form
+
+    def partials(self) -> Iterator[Any]:
+        """The value as it grows, with each chunk that adds to it: plain JSON values, not checked, the last one whole.
+
+        A text or a number that is still coming is given as far as it has come.
+        """
+        growth = self._form.growth()
+        for _ in self:
+            yield from growth.of(self._answer.text if self._answer else "")
+
+    def final_response(self) -> ParsedChatCompletionResponse[ParsedT]:
+        """The answer put together from its chunks, and its value. Reads what is left.
+
+        Raises what the stream raised, or `ResponseParsingError` for an answer that is not of the type.
+        """
+        return self._form.parsed(super().final_response())
 
 
 _MAX_CONNECTIONS = 100

@@ -9,6 +9,8 @@
     │   ├── NotFoundError
     │   ├── InvalidRequestError
     │   ├── ProtocolError
+    │   ├── ResponseParsingError
+    │   ├── TooManyToolSteps
     │   └── MistralAPIStatusException
     │       ├── RateLimitError
     │       └── ServerError
@@ -28,6 +30,7 @@ Errors hold plain values and no live request or response, so they pickle and kee
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -46,7 +49,7 @@ class MistralException(Exception):
     attempts, elapsed: requests sent for this call, and seconds spent on it.
     retryable: whether the same call may well succeed a moment later.
     text, finish_reason, usage: what a stream had given when it failed: the text of its first choice, exactly, and the
-        other two if they came; usage as a dict of the wire's names.
+        other two if they came; usage as a dict of the wire's names. Of an answer that cannot be used, what it had.
     batch, embeddings: of `embed_all`: the places of the texts whose request failed, as a range, and an
         `EmbeddingResponse` of the vectors that had arrived, each with the place of its text.
     """
@@ -92,6 +95,12 @@ class MistralException(Exception):
         """The same error, with what was received of the answer."""
         self.text, self.finish_reason, self.usage = text, finish_reason, usage
         return self
+
+    def again(self) -> Self:
+        """A copy without the traceback, which holds what the error met on its way."""
+        twin = copy(self)
+        twin.__cause__ = self.__cause__
+        return twin
 
     def hide(self, masked: Callable[[str], str]) -> None:
         """Mask what the server has said; not `text`, which is an answer."""
@@ -176,6 +185,23 @@ class InvalidRequestError(MistralAPIException):
 
 class ProtocolError(MistralAPIException):
     """An answer that is not what the API promises: not JSON, not an event stream, a field missing, a redirect."""
+
+
+class ResponseParsingError(MistralAPIException):
+    """An answer that holds no value of the `response_model`. The message says what is wrong where.
+
+    text, finish_reason, usage: the answer, as it is.
+    """
+
+
+class TooManyToolSteps(MistralAPIException):
+    """The model still called tools when `max_steps` was reached.
+
+    messages: the conversation so far, in the wire's words, with the results of all calls: it can go on from there.
+    text, finish_reason, usage: of the last answer, and the tokens of all.
+    """
+
+    messages: tuple[dict[str, Any], ...] = ()
 
 
 class MistralAPIStatusException(MistralAPIException):

@@ -86,8 +86,14 @@ class BlockingStream:
     def __exit__(self, *_: object) -> None:
         self._portal.call(self._stream.__aexit__, None, None, None)
 
-    def close(self) -> None:
-        self._portal.call(self._stream.close)
+    def partials(self) -> Iterator[Any]:
+        return iter(BlockingStream(self._portal, self._stream.partials()))
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._stream, name)
+        if not callable(value):
+            return value
+        return lambda *args: self._portal.call(value, *args)
 
     @property
     def rate_limit(self) -> Any:

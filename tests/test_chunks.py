@@ -172,7 +172,7 @@ def test_a_failure_below_keeps_what_had_come(failure, kind):
     failure.__cause__ = OSError("below")
     decoder = ChunkDecoder(STREAM, FakeResponse(headers={"a": "b"}), LIMIT)
     list(decoder.feed(EVENTS[0]))
-    assert (decoder.begun, decoder.broken_by(failure).retryable) == (False, True)
+    assert (decoder.answer.begun, decoder.broken_by(failure).retryable) == (False, True)
     list(decoder.feed(b"".join(EVENTS[1:-1])))
     error = decoder.broken_by(failure)
     assert type(error) is kind
@@ -182,7 +182,7 @@ def test_a_failure_below_keeps_what_had_come(failure, kind):
 
 def test_interruptions_say_why():
     decoder = ChunkDecoder(STREAM, FakeResponse(), LIMIT)
-    assert (decoder.begun, decoder.done) == (False, False)
+    assert (decoder.answer.begun, decoder.done) == (False, False)
     with pytest.raises(StreamInterrupted) as raised:
         decoder.end()
     assert (raised.value.message, raised.value.http_status) == ("the event stream ended before [DONE]", 200)
@@ -204,12 +204,12 @@ def test_an_answer_begins_with_what_it_says():
     for delta in ({"content": "a"}, {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}):
         decoder = ChunkDecoder(STREAM, FakeResponse(), LIMIT)
         list(decoder.feed(EVENTS[0] + encode_comment("hm")))
-        assert not decoder.begun
+        assert not decoder.answer.begun
         list(decoder.feed(event(delta)))
-        assert decoder.begun
+        assert decoder.answer.begun
     decoder = ChunkDecoder(STREAM, FakeResponse(), LIMIT)
     list(decoder.feed(event({}, "error")))
-    assert decoder.begun
+    assert decoder.answer.begun
 
 
 def test_the_reason_and_the_text_are_of_the_first_choice():

@@ -19,7 +19,7 @@ OUTPUT = {
     "async_chat": r"(What is the capital of \w+\? -> \S.+\n){3}",
     "async_chat_stream": r"\w.*\bsea\b.*\n",
     "chat": r"\S.*Paris.*\nfinish reason: stop\ntokens: \d+ read, \d+ written\n",
-    "chat_stream": r"\w.*\bsea\b.*\nfinish reason: (stop|length)\n",
+    "chat_stream": r"\w.*\bsea\b.*\nfinish reason: (stop|length)\ntokens written: \d+\n",
     "conversation": r"system: .+\nuser: What is the sun\?\nassistant: .+\nuser: How hot is it\?\nassistant: .+\n",
     "count_tokens": (
         r"open-mixtral-8x7b: 22 tokens\nopen-mixtral-8x22b: 17 tokens\n"
@@ -32,6 +32,8 @@ OUTPUT = {
     "json_schema": r"Person\(name='.{1,20}', age=\d{1,3}\)\n",
     "list_models": r"mixtral-8x135m mistralai\n(\S+ mistralai\n)+",
     "local_server": r"\S.*Paris.*\nthe server has ended\n",
+    "structured_output": r"Person\(name='.{1,20}', age=\d{1,3}\)\n({.*}\n)+",
+    "tools": r"add\({.+}\) is .+\nthe model says: .*\n",
     "tracing": r"(chat mistral-small: \d+ tokens\n){2}a story: no tokens\n",
     "transformers_generate": r"\S.*Paris.*\n",
     "trio_chat": r"\S.*Paris.*\n",

@@ -45,6 +45,7 @@ def test_every_public_name_has_a_docstring():
         "delete_model",
         "chat",
         "chat_stream",
+        "run_tools",
         "embeddings",
         "embed_all",
         "completion",

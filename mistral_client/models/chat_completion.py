@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticUseDefault
 
 from .common import Answer, JSONObject, RequestModel, Tagged, UsageInfo, WireModel
 
@@ -137,17 +138,27 @@ class Tool(Tagged, RequestModel):
     function: Function
 
 
+def _unset_if_null(value: Any) -> Any:
+    """Some servers send null for what a piece of a streamed call does not tell."""
+    if value is None:
+        raise PydanticUseDefault
+    return value
+
+
+_UnsetIfNull = BeforeValidator(_unset_if_null)
+
+
 class FunctionCall(WireModel):
     """A call that the model wants made. `arguments` is JSON as text; some servers send the object itself."""
 
-    name: str = ""
-    arguments: str | JSONObject = ""
+    name: Annotated[str, _UnsetIfNull] = ""
+    arguments: Annotated[str | JSONObject, _UnsetIfNull] = ""
 
 
 class ToolCall(WireModel):
     """One call of one tool; `id` joins it to the tool message that answers it."""
 
-    id: str = "null"
+    id: Annotated[str, _UnsetIfNull] = "null"
     type: str | None = ToolType.function
     function: FunctionCall = Field(default_factory=FunctionCall)
     index: int | None = None

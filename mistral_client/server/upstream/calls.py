@@ -81,7 +81,7 @@ async def _answered(request: Request, upstreams: Upstreams, body: ChatCompletion
     @asynccontextmanager
     async def generation() -> AsyncIterator[Asked[AsyncChatStream[ChatCompletionStreamResponse]]]:
         async def ask(upstream: Upstream) -> AsyncChatStream[ChatCompletionStreamResponse]:
-            stream = upstream.client.chat_stream(**arguments(upstream))
+            stream: AsyncChatStream[ChatCompletionStreamResponse] = upstream.client.chat_stream(**arguments(upstream))
             return await stream.__aenter__()
 
         with offered.admission.place(client_key(request)) as place:
@@ -92,7 +92,8 @@ async def _answered(request: Request, upstreams: Upstreams, body: ChatCompletion
 
     async def whole() -> ChatCompletionResponse:
         async def ask(upstream: Upstream) -> ChatCompletionResponse:
-            return await upstream.client.chat(**arguments(upstream))
+            answer: ChatCompletionResponse = await upstream.client.chat(**arguments(upstream))
+            return answer
 
         with offered.admission.place(client_key(request)) as place:
             async with offered.admission.slot(place):
