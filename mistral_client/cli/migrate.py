@@ -13,7 +13,7 @@ import click
 from .completion import files
 from .failure import Failure
 from .plain import one_line, plain
-from .python_files import python_files
+from .python_files import namesake, python_files
 from .whole_file import replace_files
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 def migrate(write: bool, paths: tuple[str, ...]) -> None:
     """Tell what Python programs use of the official package mistralai, and rewrite their imports.
 
-    Each PATH is a program, or a folder with programs, for any version from 0.0 to 3. What would run differently here,
-    or not at all, is told with its file and line, and a diff shows what there is to rewrite. A program with something in
-    it that would not run is left as it is. With --write all the others are rewritten, unless a file could not be read
-    or written: then none is.
+    Each PATH is a program, or a folder with programs, for any version from 0.0 to 3. It is told with file and line what
+    would run differently here, or not at all, and a diff shows what there is to rewrite. A program with something in it
+    that would not run is left as it is. With --write all the others are rewritten, unless a file could not be read or
+    written: then none is.
     """
     try:
         from mistral_client.migrate.examining import examine
@@ -54,7 +54,7 @@ def migrate(write: bool, paths: tuple[str, ...]) -> None:
     read: dict[Path, Examined] = {}
     for path in python_files(paths):
         try:
-            read[path] = examine(path.read_bytes())
+            read[path] = examine(path.read_bytes(), namesake(path))
         except CannotRead as error:
             place = str(path) if error.line is None else f"{path}:{error.line}"
             Failure(f"{place}: {error.message}").show()

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import mistral_client
+
 from .failure import Failure, UnusableArgument
 
 _OTHERS = {"__pycache__", "build", "dist", "node_modules", "site-packages"}
@@ -42,3 +44,12 @@ def _below(folder: Path) -> Iterator[Path]:
 
 def _unreadable(error: OSError) -> NoReturn:
     raise Failure(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def namesake(program: Path) -> str | None:
+    """What beside a program that is run would be imported in place of this package; modules of a package see none."""
+    beside = program.parent
+    if (beside / "__init__.py").exists():
+        return None
+    names = (beside / "mistral_client.py", beside / "mistral_client" / "__init__.py")
+    return next((str(name) for name in names if name.exists() and not name.samefile(mistral_client.__file__)), None)

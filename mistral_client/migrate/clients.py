@@ -9,8 +9,10 @@ from typing import Any
 
 import libcst as cst
 
+from mistral_client._install import names_of
+
 from .finding import Finding, Kind
-from .names import names, needs, split
+from .names import needs, split
 from .reading import Program, below, dotted
 
 CLIENTS = ("Mistral", "MistralAsyncClient", "MistralClient")
@@ -169,7 +171,7 @@ def _last(name: str) -> str:
 @cache
 def _class_here(kind: str) -> Any:
     module, (name, *_) = split(kind)
-    return names(module).get(name)
+    return names_of(module).get(name)
 
 
 @cache

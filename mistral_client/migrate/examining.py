@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import libcst as cst
 
 from .clients import Clients
 from .elsewhere import Elsewhere, httpx_exceptions
-from .finding import Finding, Generation
-from .imports import Imports, Replacement
+from .finding import Finding, Generation, Kind
+from .imports import Imports
+from .names import PACKAGE
 from .reading import Program
 
 
@@ -31,8 +31,10 @@ class Examined:
         return any(finding.kind.in_the_way for finding in self.findings)
 
 
-def examine(source: bytes) -> Examined:
+def examine(source: bytes, namesake: str | None = None) -> Examined:
     """Read a program. Nothing of it is run.
+
+    namesake: a file that would be imported in place of this package.
 
     Raises `CannotRead`.
     """
@@ -42,7 +44,10 @@ def examine(source: bytes) -> Examined:
     imports, elsewhere, clients = Imports(program), Elsewhere(program), Clients(program)
     findings = {*imports.findings, *elsewhere.findings, *clients.findings}
     if imports.generations:
-        findings |= {*httpx_exceptions(program)}
+        findings.update(httpx_exceptions(program))
+        if namesake is not None:
+            message = f"{namesake} would be imported in place of {PACKAGE}: give it another name"
+            findings.add(Finding(1, Kind.by_hand, message))
     found = Examined(
         tuple(kind for kind in Generation if kind in imports.generations | elsewhere.generations),
         tuple(sorted(findings)),
@@ -52,13 +57,21 @@ def examine(source: bytes) -> Examined:
     )
     if not imports.replacements or found.in_the_way:
         return found
-    return replace(found, rewritten=program.module.visit(_Replacing(imports.replacements)).bytes)
+    return replace(found, rewritten=_replaced(program, imports.replacements).encode(program.module.encoding))
 
 
-class _Replacing(cst.CSTTransformer):
-    def __init__(self, replacements: Mapping[cst.CSTNode, Replacement]) -> None:
-        super().__init__()
-        self._replacements = replacements
+def _replaced(program: Program, replacements: Mapping[cst.CSTNode, Sequence[cst.CSTNode]]) -> str:
+    """The text with nodes in the place of others; all else to the character, which libcst does not keep at the end."""
+    text = program.text
+    for node in sorted(replacements, key=program.span, reverse=True):
+        start, end = program.span(node)
+        text = text[:start] + _joined(program, node, replacements[node]) + text[end:]
+    return text
 
-    def on_leave(self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT) -> Any:
-        return self._replacements.get(original_node, updated_node)
+
+def _joined(program: Program, node: cst.CSTNode, new: Sequence[cst.CSTNode]) -> str:
+    """Several statements in the place of one: on lines of their own where it had one."""
+    line = program.parent(node)
+    own = isinstance(line, cst.SimpleStatementLine) and len(line.body) == 1
+    between = program.module.default_newline + program.indentation(node) if own else "; "
+    return between.join(map(program.module.code_for_node, new))

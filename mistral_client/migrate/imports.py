@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import libcst as cst
 
-from mistral_client._install import MODULES
+from mistral_client._install import homes
 
 from .finding import Finding, Generation, Kind
-from .names import PACKAGE, generation, is_official, needs, places, split
+from .names import PACKAGE, generation, is_module, is_official, needs, places, split
 from .reading import Program, dotted, dotted_node
 
-Replacement = cst.CSTNode | cst.FlattenSentinel[cst.CSTNode] | cst.RemovalSentinel
+_OF_SEVERAL = {"mistralai", "mistralai.client"}
+"""Modules of more than one generation; what is taken from them tells which."""
 
 
 @dataclass
@@ -27,8 +27,11 @@ class _Module:
 
     def here(self) -> str | None:
         """The module of ours that has all of it; None where there is no single one."""
-        homes = [home for home in MODULES[self.official] if home != PACKAGE] + [PACKAGE]
-        common = [home for home in homes if all(home in places(module, name) for _, module, name in self.taken)]
+        name = self.official.rpartition(".")[2]
+        ours = sorted(homes()[self.official], key=lambda home: (home == PACKAGE, not home.endswith(f".{name}")))
+        common = [
+            home for home in (*ours, PACKAGE) if all(home in places(module, name) for _, module, name in self.taken)
+        ]
         return common[0] if common else None
 
 
@@ -38,7 +41,7 @@ class Imports:
     def __init__(self, program: Program) -> None:
         self.generations: set[Generation] = set()
         self.findings: list[Finding] = []
-        self.replacements: dict[cst.CSTNode, Replacement] = {}
+        self.replacements: dict[cst.CSTNode, list[cst.CSTNode]] = {}
         self._program = program
         self._modules: dict[tuple[str, str], _Module] = {}
         """By variable and by the module's official name. What `import mistralai` binds is not among them: whatever is
@@ -82,17 +85,17 @@ class Imports:
         for name, alias in bound:
             if not is_official(name):
                 continue
-            if name not in {"mistralai", "mistralai.client"}:  # which several have
+            if name not in _OF_SEVERAL:
                 self.generations.add(generation(name))
             variable = alias.evaluated_alias or (None if isinstance(statement, cst.Import) else alias.evaluated_name)
-            if variable is not None and name in MODULES:
+            if variable is not None and is_module(name):
                 self._modules.setdefault((variable, name), _Module(name))
 
     def _use(self, node: cst.Name) -> None:
         """A variable that is a module, and the attributes that are taken from it."""
         program = self._program
         for bound in sorted(program.official(node)):
-            if bound not in MODULES:
+            if not is_module(bound):
                 continue  # a name, or what was found to be outside where it is imported
             chain = program.chain(node)
             module, rest = split(".".join([bound, *(attribute.attr.value for attribute in chain)]))
@@ -110,7 +113,7 @@ class Imports:
             else:
                 home = places(module, rest[0])[0]
                 self._needed[home] = None
-                self.replacements[taken] = dotted_node(f"{home}.{rest[0]}")
+                self.replacements[taken] = [dotted_node(f"{home}.{rest[0]}")]
 
     def _rename(self, variable: str, module: _Module) -> None:
         if module.here() is None:
@@ -120,7 +123,8 @@ class Imports:
                 f"what is taken from {variable} is in several modules here: import the names themselves",
             )
         for node, _, name in module.taken:
-            self.replacements[node] = cst.Attribute(cst.Name(variable), cst.Name(name))
+            if not isinstance(node.value, cst.Name):  # what is taken from the variable itself is so still
+                self.replacements[node] = [dotted_node(f"{variable}.{name}")]
 
     # --- statements ---
 
@@ -133,7 +137,7 @@ class Imports:
             name, variable = dotted(alias.name), alias.evaluated_alias
             if not is_official(name):
                 new = [alias]
-            elif name not in MODULES:
+            elif not is_module(name):
                 self._outside(statement, name)
                 return
             elif variable is None:
@@ -143,9 +147,8 @@ class Imports:
                 new = [alias.with_changes(name=dotted_node(self._modules[variable, name].here() or PACKAGE))]
             for each in new:
                 aliases.setdefault(f"{dotted(each.name)} as {each.evaluated_alias}", each)
-        self.replacements[statement] = statement.with_changes(
-            names=_separated([*aliases.values()], statement.names[-1])
-        )
+        names = _separated([*aliases.values()], statement.names[-1])
+        self.replacements[statement] = [statement.with_changes(names=names, semicolon=cst.MaybeSentinel.DEFAULT)]
 
     def _variable_of_our_name(self, statement: cst.Import) -> None:
         for node in self._program.nodes:
@@ -160,40 +163,29 @@ class Imports:
         """`from a import b, c as d`"""
         module = dotted(statement.module)
         if isinstance(statement.names, cst.ImportStar):
-            self.generations.add(generation(module))
+            if module not in _OF_SEVERAL:
+                self.generations.add(generation(module))
             self._found(statement, Kind.by_hand, f"from {module} import *: import the names themselves")
             return
-        homes: dict[str, list[cst.ImportAlias]] = defaultdict(list)
+        by_home: dict[str, list[cst.ImportAlias]] = defaultdict(list)
         modules: list[cst.BaseSmallStatement] = []
         for alias in statement.names:
             name = dotted(alias.name)
             variable = alias.evaluated_alias or name
-            if f"{module}.{name}" in MODULES:
+            if is_module(f"{module}.{name}"):
                 held = self._modules[variable, f"{module}.{name}"]
                 modules.append(_bound(held.here() or PACKAGE, variable))
-            elif found := places(module if module in MODULES else "", name):
-                homes[found[0]].append(alias)
+            elif found := places(module, name):
+                by_home[found[0]].append(alias)
             else:
                 self._outside(statement, f"{module}.{name}")
-        if sum(map(len, homes.values())) == len(statement.names) and len(homes) == 1:
-            self.replacements[statement] = statement.with_changes(module=dotted_node(*homes))
-            return
-        several: list[cst.BaseSmallStatement] = [
-            statement.with_changes(module=dotted_node(home), names=_separated(aliases, statement.names[-1]))
-            for home, aliases in homes.items()
+        alone = statement.with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
+        several = [
+            alone.with_changes(module=dotted_node(home), names=_separated(aliases, statement.names[-1]))
+            for home, aliases in by_home.items()
         ]
         if several or modules:
-            self._put(statement, several + modules)
-
-    def _put(self, statement: cst.ImportFrom, new: Sequence[cst.BaseSmallStatement]) -> None:
-        """Several in the place of one: on lines of their own where it had one."""
-        line = self._program.parent(statement)
-        if isinstance(line, cst.SimpleStatementLine) and len(line.body) == 1:
-            first, *rest = new
-            lines = [line.with_changes(body=[first]), *(cst.SimpleStatementLine([each]) for each in rest)]
-            self.replacements[line] = cst.FlattenSentinel(lines)
-        else:
-            self.replacements[statement] = cst.FlattenSentinel(new)
+            self.replacements[statement] = [*several, *modules]
 
 
 def _separated(aliases: list[cst.ImportAlias], last: cst.ImportAlias) -> list[cst.ImportAlias]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from typing import Any
 
-from mistral_client._install import MODULES, names_of
+from mistral_client._install import homes, names_of
 
 from .finding import Generation
 
@@ -51,13 +50,7 @@ def _is_within(dotted: str, modules: tuple[str, ...]) -> bool:
 
 def is_module(dotted: str) -> bool:
     """Whether it is a module of the official package that is here."""
-    return dotted in MODULES
-
-
-@cache
-def names(module: str) -> dict[str, Any]:
-    """What a module of the official package has here."""
-    return names_of(module)
+    return dotted in homes()
 
 
 def split(dotted: str) -> tuple[str, list[str]]:
@@ -73,8 +66,10 @@ def split(dotted: str) -> tuple[str, list[str]]:
 @cache
 def places(module: str, name: str) -> tuple[str, ...]:
     """The modules here that have a name of one of the official package's, the best first; none where it is missing."""
-    if not module or name not in names(module):
+    if not is_module(module) or name not in names_of(module):
         return ()
-    value = names(module)[name]
-    homes = dict.fromkeys((PACKAGE, *MODULES[module]))
-    return tuple(home for home in homes if getattr(import_module(home), name, None) is value)
+    value = names_of(module)[name]
+    # The package itself has what 1.x had at that place, and what is public here.
+    above = (PACKAGE,) if name in names_of("mistralai") else ()
+    ours = [home for home in homes()[module] if home != PACKAGE]
+    return tuple(home for home in (*above, *ours) if getattr(import_module(home), name, None) is value)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 import libcst as cst
 from libcst.helpers import get_full_name_for_node
@@ -27,15 +28,31 @@ class Program:
 
     def __init__(self, source: bytes) -> None:
         self.module = _parsed(source)
+        self.text = source.decode(self.module.encoding)
         wrapper = MetadataWrapper(self.module, unsafe_skip_copy=True)  # a tree just parsed has no node twice
-        self._scopes = wrapper.resolve(ScopeProvider)
-        self._parents = wrapper.resolve(ParentNodeProvider)
-        self._positions = wrapper.resolve(PositionProvider)
-        self.nodes = list(below(self.module))
+        told = wrapper.resolve_many([ScopeProvider, ParentNodeProvider, PositionProvider])
+        self._scopes, self._positions = told[ScopeProvider], told[PositionProvider]
+        self._parents: Mapping[cst.CSTNode, cst.CSTNode] = told[ParentNodeProvider]
+        self.nodes = list(self._parents)
 
     def line(self, node: cst.CSTNode) -> int:
         """Where a node begins."""
         return self._positions[node].start.line
+
+    def span(self, node: cst.CSTNode) -> tuple[int, int]:
+        """Where in the text a node begins and ends."""
+        found = self._positions[node]
+        start, end = (self._lines[place.line - 1] + place.column for place in (found.start, found.end))
+        return start, end
+
+    def indentation(self, node: cst.CSTNode) -> str:
+        """What stands before the first node on a line."""
+        start, _ = self.span(node)
+        return self.text[self._lines[self.line(node) - 1] : start]
+
+    @cached_property
+    def _lines(self) -> list[int]:
+        return [0, *(newline.end() for newline in re.finditer(r"\r\n?|\n", self.text))]
 
     def parent(self, node: cst.CSTNode) -> cst.CSTNode:
         """What a node stands in."""
