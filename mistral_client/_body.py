@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import anyio
 import httpx
-from anyio.lowlevel import EventLoopToken
 
 from ._config import Limits
 from ._content_coding import decoder
@@ -74,9 +73,8 @@ async def run_out(pieces: AsyncGeneratorType[bytes, None]) -> None:
                 pass
 
 
-def close_soon(token: EventLoopToken, close: Callable[[], Coroutine[object, object, None]]) -> None:
+def close_soon(loop: Any, close: Callable[[], Coroutine[object, object, None]]) -> None:
     """Have an event loop close something, from wherever the garbage collector runs."""
-    loop: Any = token.native_token
     with suppress(RuntimeError):  # the loop has ended, and its connections with it
         if isinstance(loop, asyncio.AbstractEventLoop):
             loop.call_soon_threadsafe(lambda: loop.create_task(close()))
