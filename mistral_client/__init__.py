@@ -199,8 +199,7 @@ _HOMES = (
 
 
 def __getattr__(name: str) -> Any:
-    # Names of later clients, in capitals like all of them, are found as well.
-    if name in __all__ or name[:1].isupper():
+    if name in __all__ or name[:1].isupper():  # those of later clients too
         for home in _HOMES:
             module = import_module(f".{home}", __name__)
             if name in vars(module):

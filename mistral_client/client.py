@@ -35,7 +35,7 @@ from ._calls import (
     Request,
 )
 from ._chunks import ChunkDecoder
-from ._config import Config, Limits, resolve, secret, with_options
+from ._config import Config, Key, Limits, resolve, secret, with_options
 from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
@@ -64,7 +64,7 @@ _Receive = Callable[[httpx.Response], Response]
 class MistralClient:
     """A client of Mistral's API, or of the local server.
 
-    api_key: else `MISTRAL_API_KEY`. The local server needs none.
+    api_key: or a function that gives it, asked for each request; else `MISTRAL_API_KEY`. The local server needs none.
     endpoint: a URL with or without `/v1`; `local` for a Mixtral in this process, `local:MODEL` for another model or
         file. Else `MISTRAL_ENDPOINT`, else Mistral's own.
     max_retries: requests after the first, where the error may pass.
@@ -86,7 +86,7 @@ class MistralClient:
 
     def __init__(
         self,
-        api_key: str | None = None,
+        api_key: Key = None,
         endpoint: str | None = None,
         max_retries: int = 2,
         timeout: float | httpx.Timeout = 120.0,

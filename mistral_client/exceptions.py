@@ -3,19 +3,19 @@
     MistralException
     ├── ConfigurationError (also ValueError)
     ├── ArgumentError (also ValueError)
-    ├── MistralAPIException, named MistralError and SDKError in later clients
+    ├── MistralAPIException = MistralError = SDKError
     │   ├── AuthenticationError
     │   ├── PermissionDeniedError
     │   ├── NotFoundError
     │   ├── InvalidRequestError
     │   │   └── HTTPValidationError
-    │   ├── ProtocolError, named ResponseValidationError in later clients
+    │   ├── ProtocolError = ResponseValidationError
     │   ├── ResponseParsingError (also ValueError)
     │   ├── TooManyToolSteps
     │   └── MistralAPIStatusException
     │       ├── RateLimitError
     │       └── ServerError
-    └── MistralConnectionException, named NoResponseError in later clients
+    └── MistralConnectionException = NoResponseError
         ├── RequestTimeout (also TimeoutError)
         ├── StreamInterrupted
         │   └── StreamTimeout (also RequestTimeout)
@@ -23,7 +23,7 @@
 
 `MistralException`, `MistralAPIException`, `MistralAPIStatusException` and `MistralConnectionException` mean what they
 meant in the early client: something failed; the server answered, but with an error; with an error that is worth a
-retry; the server was not reached.
+retry; the server was not reached. The second names are those of later clients.
 
 Errors hold plain values and no live request or response, so they pickle and keep no secret.
 """
@@ -196,7 +196,7 @@ class HTTPValidationError(InvalidRequestError):
         """`detail`: what is wrong, a list with `loc`, `msg` and `type` each; None where the server has no such list."""
         try:
             body = json.loads(self.body or "", object_hook=lambda item: SimpleNamespace(**item))
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         detail = getattr(getattr(body, "message", body), "detail", None)
         return SimpleNamespace(detail=detail if isinstance(detail, list) else None)
@@ -266,7 +266,6 @@ class LocalModelError(MistralConnectionException):
     retryable = False
 
 
-# What later clients call them.
 MistralError = SDKError = MistralAPIException
 ResponseValidationError = ProtocolError
 NoResponseError = MistralConnectionException

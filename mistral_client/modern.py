@@ -11,11 +11,10 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar, Unpack, cast
 
 import httpx
-from pydantic import SecretStr
 
 from ._calls import CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, ParsedT, SamplingOptions
-from ._config import secret
-from ._headers import AUTHORIZATION, merged
+from ._config import Key, secret
+from ._headers import merged
 from ._retry import RetryPolicy
 from .async_client import AsyncChatStream, MistralAsyncClient, close_everywhere
 from .client import MistralClient
@@ -36,25 +35,21 @@ Unset = IntEnum("Unset", [("UNSET", 0)])
 UNSET: Any = Unset.UNSET  # what was not given; None, in contrast, is sent as null where later clients send it so
 
 
-def BackoffStrategy(  # noqa: N802  # it was a class
-    initial_interval: float,
-    max_interval: float,
-    exponent: float,
-    max_elapsed_time: float,
-    jitter_ms: float | None = None,  # noqa: ARG001  # all waits are random
+def BackoffStrategy(  # noqa: N802
+    initial_interval: int, max_interval: int, exponent: float, max_elapsed_time: int, jitter_ms: int | None = None
 ) -> RetryPolicy:
-    """A policy in milliseconds: what the first wait and any wait may last, and until when, since the call began."""
-    times = [time / 1000 for time in (initial_interval, max_interval, max_elapsed_time)]
-    if min(times) < 0 or not 0 < exponent <= _STEEPEST:
+    """A policy in milliseconds: the longest first wait, the longest of all, and the end, counted from the call's begin.
+
+    exponent: from one wait to the next. jitter_ms: of no effect, as all waits are random.
+    """
+    times = [time / 1000 for time in (initial_interval, max_interval, max_elapsed_time, jitter_ms or 0)]
+    if min(times) < 0 or not 0 < exponent <= 10_000:  # which is a float still when multiplied 64 times
         raise ArgumentError("BackoffStrategy: a time is less than 0, or the exponent is")
     return RetryPolicy(sys.maxsize, first=times[0], longest=times[1], within=times[2], factor=exponent)
 
 
 def RetryConfig(  # noqa: N802
-    strategy: str,
-    backoff: RetryPolicy,
-    retry_connection_errors: bool,
-    status_codes_override: Iterable[str | int] | None = None,
+    strategy: str, backoff: RetryPolicy, retry_connection_errors: bool, status_codes_override: list[Any] | None = None
 ) -> RetryPolicy:
     """The policy; never to try again, where the strategy is not "backoff" but "none"."""
     if strategy not in {"backoff", "none"}:
@@ -135,17 +130,15 @@ class EventStream(
         return getattr(self._stream, name)
 
 
-class _Elsewhere:
-    def __get__(self, part: object, _: type) -> NoReturn:
-        raise NotImplementedError("this is not in mistral_client, but in Mistral's official package: mistralai")
+def _elsewhere(_: object) -> NoReturn:
+    raise NotImplementedError("this is not in mistral_client, but in Mistral's official package: mistralai")
 
 
 class _Part:
     """A part of a `Mistral`. Its methods are written once and make their calls by either kind of client."""
 
     def __init__(self, whole: Mistral, kind: type[MistralClient | MistralAsyncClient] = MistralClient) -> None:
-        self._whole = whole
-        self._kind = kind
+        self._whole, self._kind = whole, kind
         self._twin = self if kind is MistralAsyncClient else type(self)(whole, MistralAsyncClient)
 
     def _do(
@@ -172,11 +165,7 @@ def _asynchronous(
 
 
 class Chat(_Part):
-    """Answers to conversations. messages: `UserMessage` objects and the like, or dicts.
-
-    Every method has a twin whose name ends in `_async` and which is awaited. All raise `ArgumentError` before anything
-    is sent, or another `MistralException`.
-    """
+    """Answers to conversations. Every method has a twin whose name ends in `_async`, which is awaited."""
 
     def complete(self, *, model: str, messages: Messages, **options: Unpack[ChatArguments]) -> ChatCompletionResponse:
         """The answer."""
@@ -238,7 +227,7 @@ class Embeddings(_Part):
 class Models(_Part):
     """What the server offers."""
 
-    update = update_async = archive = archive_async = unarchive = unarchive_async = _Elsewhere()
+    update = update_async = archive = archive_async = unarchive = unarchive_async = property(_elsewhere)
 
     def list(self, *, provider: str | None = UNSET, model: str | None = UNSET, **options: Unpack[PerCall]) -> ModelList:
         """The models; of one provider, or of one name, where the server can choose."""
@@ -260,8 +249,7 @@ class Models(_Part):
 class Mistral(AbstractContextManager["Mistral"], AbstractAsyncContextManager["Mistral"]):
     """A client of Mistral's API, or of the local server, in the style of later clients; synchronous and asynchronous.
 
-    api_key: or a function that gives it, called for each call. Else `MISTRAL_API_KEY`. The local server needs none.
-    server_url, timeout_ms: the `endpoint` and, in milliseconds, the `timeout` of `MistralClient`.
+    api_key: as in `MistralClient`. server_url, timeout_ms: its `endpoint`, and its `timeout` in milliseconds.
     retry_config: when a request is tried again; without it as in `MistralClient`, None for never.
     client, async_client: ready httpx clients to use in place of own ones; they stay open.
     hooks: told of every call. Those with coroutines can be told of asynchronous calls only.
@@ -270,12 +258,12 @@ class Mistral(AbstractContextManager["Mistral"], AbstractAsyncContextManager["Mi
     Raises `ConfigurationError` or `ArgumentError` when it cannot be built like this.
     """
 
-    agents = audio = batch = beta = classifiers = events = files = _Elsewhere()
-    fine_tuning = ocr = realtime = responses = workflows = _Elsewhere()
+    agents = audio = batch = beta = classifiers = events = files = property(_elsewhere)
+    fine_tuning = ocr = realtime = responses = workflows = property(_elsewhere)
 
     def __init__(
         self,
-        api_key: str | Callable[[], str] | None = None,
+        api_key: Key = None,
         *,
         server_url: str | None = None,
         timeout_ms: float | None = None,
@@ -284,7 +272,7 @@ class Mistral(AbstractContextManager["Mistral"], AbstractAsyncContextManager["Mi
         async_client: httpx.AsyncClient | None = None,
         hooks: Iterable[Hooks] = (),
     ) -> None:
-        self._api_key: Any = api_key if callable(api_key) else secret(api_key)
+        self._api_key = secret(api_key)
         del api_key
         self._server_url = server_url
         self._given = {MistralClient: client, MistralAsyncClient: async_client}
@@ -299,15 +287,12 @@ class Mistral(AbstractContextManager["Mistral"], AbstractAsyncContextManager["Mi
         """The client of our own style that makes a call, and the options that it is given. Raises `ArgumentError`."""
         if self._closed:
             raise RuntimeError("the client is closed")
-        key = self._api_key
-        options = _options(self._defaults, given, key() if given and callable(key) else None, streamed=streamed)
+        options = _options(self._defaults, given, streamed=streamed)
         server_url = options.pop("server_url", None) or self._server_url
         client = self._clients.get((kind, server_url))
         if client is None:
-            key = key.get_secret_value() if isinstance(key, SecretStr) else key and _NO_KEY
-            client = kind(key, server_url, http_client=self._given[kind], hooks=self._hooks)
-            # Of two threads the first one's stays.
-            client = self._clients.setdefault((kind, server_url), client)
+            client = kind(self._api_key, server_url, http_client=self._given[kind], hooks=self._hooks)
+            client = self._clients.setdefault((kind, server_url), client)  # of two threads the first one's stays
         return client, options
 
     def close(self) -> None:
@@ -318,9 +303,8 @@ class Mistral(AbstractContextManager["Mistral"], AbstractAsyncContextManager["Mi
 
     async def aclose(self) -> None:
         """Close all connections. The client cannot be used afterwards."""
-        for client in [*self._clients.values()]:
-            if isinstance(client, MistralAsyncClient):
-                await client.close()
+        for client in [each for each in self._clients.values() if isinstance(each, MistralAsyncClient)]:
+            await client.close()
         self.close()
 
     def __exit__(self, *_: object) -> None:
@@ -330,12 +314,10 @@ class Mistral(AbstractContextManager["Mistral"], AbstractAsyncContextManager["Mi
         await self.aclose()
 
 
-def _options(
-    defaults: Mapping[str, Any], given: Mapping[str, Any], key: str | None, *, streamed: bool
-) -> dict[str, Any]:
+def _options(defaults: Mapping[str, Any], given: Mapping[str, Any], *, streamed: bool) -> dict[str, Any]:
     """What is given to a method of a `Mistral`, as options of ours. Raises `ArgumentError`.
 
-    defaults: `retries` and `timeout_ms` where the call has none. key: of this call.
+    defaults: `retries` and `timeout_ms` where the call has none.
     """
     options = {name: value for name, value in given.items() if value is not UNSET}
     if options.pop("stream", None) not in {None, streamed}:
@@ -351,14 +333,11 @@ def _options(
     retries = options.pop("retries", defaults["retries"])
     if retries is not UNSET:
         options["max_retries"] = retries or RetryPolicy(max_retries=0)
-    headers = merged(options.get("extra_headers") or {}, options.pop("http_headers", None) or {})
-    options["extra_headers"] = headers if key is None else merged({AUTHORIZATION: f"Bearer {key}"}, headers)
+    options["extra_headers"] = merged(options.get("extra_headers") or {}, options.pop("http_headers", None) or {})
     return options
 
 
 EventStreamAsync = EventStream
-_NO_KEY = "key-of-a-function"  # where a function gives the key, which goes with each call; this is never sent
-_STEEPEST = 10_000  # what is multiplied 64 times and is still a float
 # With other arguments None means what UNSET means, with later clients too.
 _NULLABLE = {*ChatOptions.__optional_keys__, "suffix", "output_dimension"} - {
     *CallOptions.__optional_keys__,

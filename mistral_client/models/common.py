@@ -54,10 +54,7 @@ class Tagged(BaseModel):
     """A type whose `type` or `role` always goes on the wire, set or not. What else is unset stays at home."""
 
     def model_post_init(self, _context: Any, /) -> None:
-        self.model_fields_set.update(_TAGS & type(self).model_fields.keys())
-
-
-_TAGS = {"type", "role"}
+        self.model_fields_set.update({"type", "role"} & type(self).model_fields.keys())
 
 
 def _finite(value: Any) -> Any:
