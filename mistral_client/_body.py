@@ -75,9 +75,8 @@ async def run_out(pieces: AsyncGeneratorType[bytes, None]) -> None:
                 pass
 
 
-def close_soon(token: EventLoopToken, close: Callable[[], Coroutine[object, object, None]]) -> None:
+def close_soon(loop: Any, close: Callable[[], Coroutine[object, object, None]]) -> None:
     """Have an event loop close something, from wherever the garbage collector runs."""
-    loop: Any = token.native_token
     with suppress(RuntimeError):  # the loop has ended, and its connections with it
         if hasattr(loop, "create_task"):  # asyncio's, which a synchronous client does not import
             loop.call_soon_threadsafe(lambda: loop.create_task(close()))
