@@ -121,4 +121,5 @@ def _module(name: str) -> ModuleType:
     """A package, so that `import` looks for what is below it in `sys.modules`, and nowhere else."""
     module = module_from_spec(ModuleSpec(name, None, origin=__package__, is_package=True))
     vars(module).update(names_of(name))
+    module.__file__ = sys.modules[__package__].__file__  # errors name the file in which a name was not found
     return module

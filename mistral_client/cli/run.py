@@ -28,7 +28,7 @@ from .endpoint import endpoint_option
 @click.argument("script", shell_complete=files)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...", shell_complete=files)
 def run(endpoint: str, script: str, args: tuple[str, ...]) -> None:
-    """Run a Python program of the early client, unchanged.
+    """Run a Python program of the official client, of any generation, unchanged.
 
     `import mistralai` finds this package, and clients that name no endpoint ask the local Mixtral, whatever key the
     program carries. What comes after SCRIPT is the program's own, and so is the exit code.

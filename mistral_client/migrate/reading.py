@@ -30,7 +30,10 @@ class Program:
         self.module = _parsed(source)
         self.text = source.decode(self.module.encoding)
         wrapper = MetadataWrapper(self.module, unsafe_skip_copy=True)  # a tree just parsed has no node twice
-        told = wrapper.resolve_many([ScopeProvider, ParentNodeProvider, PositionProvider])
+        try:
+            told = wrapper.resolve_many([ScopeProvider, ParentNodeProvider, PositionProvider])
+        except RecursionError:
+            raise CannotRead(_TOO_DEEP) from None
         self._scopes, self._positions = told[ScopeProvider], told[PositionProvider]
         self._parents: Mapping[cst.CSTNode, cst.CSTNode] = told[ParentNodeProvider]
         self.nodes = list(self._parents)
@@ -92,19 +95,28 @@ class Program:
 
 def _parsed(source: bytes) -> cst.Module:
     try:
+        _check_depth(ast.parse(source))  # by Python, which says it in better words, and never crashes
         return cst.parse_module(source)
+    except SyntaxError as error:
+        raise CannotRead(error.msg, error.lineno or None) from None
     except cst.ParserSyntaxError as error:
-        try:
-            ast.parse(source)  # says it in Python's words
-        except SyntaxError as said:
-            raise CannotRead(said.msg, said.lineno) from None
-        except ValueError as said:
-            raise CannotRead(str(said)) from None
         raise CannotRead("libcst cannot parse it", error.raw_line) from None
-    except (SyntaxError, UnicodeDecodeError, LookupError) as error:
-        raise CannotRead(f"its encoding is not what it says: {error}") from None
-    except RecursionError:
-        raise CannotRead("it is too deep to parse") from None
+    except (ValueError, LookupError) as error:  # a null byte, bytes of another encoding
+        raise CannotRead(str(error)) from None
+    except (RecursionError, MemoryError):
+        raise CannotRead(_TOO_DEEP) from None
+
+
+_TOO_DEEP = "it is nested too deeply"
+_DEEPEST = 150  # libcst takes a few of Python's frames for each, and crashes when there are thousands
+
+
+def _check_depth(tree: ast.AST) -> None:
+    level, depth = [tree], 0
+    while level:
+        level, depth = [child for node in level for child in ast.iter_child_nodes(node)], depth + 1
+        if depth > _DEEPEST:
+            raise CannotRead(_TOO_DEEP)
 
 
 def below(node: cst.CSTNode) -> Iterator[cst.CSTNode]:

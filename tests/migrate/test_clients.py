@@ -55,7 +55,7 @@ def test_a_client_is_found(program):
 @pytest.mark.parametrize(
     "program",
     [
-        "class MistralClient: ...\nMistralClient().files",
+        "def f():\n    class MistralClient: ...\n    MistralClient().files",
         "def f(MistralClient): MistralClient().files",
         "client.files\nother(MistralClient).files",
         # Of two kinds, in turns

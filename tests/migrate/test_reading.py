@@ -14,8 +14,8 @@ from mistral_client.migrate.reading import CannotRead
         (b"import mistralai\nx = = 1\n", 2, "invalid syntax"),
         (b"import mistralai\nprint 'hello'\n", 2, "Missing parentheses in call to 'print'. Did you mean print(...)?"),
         (b"import mistralai\n  x = 1\n", 2, "unexpected indent"),
-        (b"import mistralai\n\xe9 = 1\n", None, "its encoding is not what it says"),
-        (b"# coding: nonsense\nimport mistralai\n", None, "its encoding is not what it says"),
+        (b"import mistralai\n\xe9 = 1\n", 2, "(unicode error) 'utf-8' codec can't decode byte 0xe9"),
+        (b"# coding: nonsense\nimport mistralai\n", None, "unknown encoding: nonsense"),
         (b"import mistralai\nx = 1\0\n", None, "source code string cannot contain null bytes"),
     ],
 )
@@ -26,9 +26,17 @@ def test_what_does_not_parse(source, line, message):
     assert caught.value.message.startswith(message)
 
 
-def test_deep_nesting_is_an_error_and_no_crash():
-    with pytest.raises(CannotRead):
-        examine(b"import mistralai\n" + b"(" * 5000 + b")" * 5000)
+@pytest.mark.parametrize(
+    "nested", ["(" * 5000 + ")" * 5000, "+".join("a" * 5000), "a" + ".b" * 5000, "not " * 500 + "a"]
+)
+def test_deep_nesting_is_an_error_and_no_crash(nested):
+    with pytest.raises(CannotRead, match=r"nested"):
+        examine(b"import mistralai\n" + nested.encode())
+
+
+def test_nesting_as_people_write_it():
+    many = "if a: pass\n" + "elif a: pass\n" * 120 + "+".join("a" * 120)
+    assert examine(b"from mistralai import Mistral\n" + many.encode()).rewritten
 
 
 def test_what_has_nothing_to_do_with_it_is_not_read():
