@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import Any
 
 import libcst as cst
 from libcst.helpers import get_full_name_for_node
@@ -31,16 +32,19 @@ class Program:
         self.text = source.decode(self.module.encoding)
         wrapper = MetadataWrapper(self.module, unsafe_skip_copy=True)  # a tree just parsed has no node twice
         try:
-            told = wrapper.resolve_many([ScopeProvider, ParentNodeProvider, PositionProvider])
+            told: Mapping[Any, Mapping[cst.CSTNode, Any]] = wrapper.resolve_many(
+                [ScopeProvider, ParentNodeProvider, PositionProvider]
+            )
         except RecursionError:
             raise CannotRead(_TOO_DEEP) from None
         self._scopes, self._positions = told[ScopeProvider], told[PositionProvider]
-        self._parents: Mapping[cst.CSTNode, cst.CSTNode] = told[ParentNodeProvider]
+        self._parents = told[ParentNodeProvider]
         self.nodes = list(self._parents)
 
     def line(self, node: cst.CSTNode) -> int:
         """Where a node begins."""
-        return self._positions[node].start.line
+        line: int = self._positions[node].start.line
+        return line
 
     def span(self, node: cst.CSTNode) -> tuple[int, int]:
         """Where in the text a node begins and ends."""
@@ -59,7 +63,8 @@ class Program:
 
     def parent(self, node: cst.CSTNode) -> cst.CSTNode:
         """What a node stands in."""
-        return self._parents[node]
+        above: cst.CSTNode = self._parents[node]
+        return above
 
     def imported(self, node: cst.CSTNode) -> set[str]:
         """The dotted names that a name, or one with attributes, may stand for by the program's imports."""

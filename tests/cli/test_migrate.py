@@ -29,8 +29,7 @@ def folder(tmp_path, monkeypatch):
         for name, content in files.items():
             path = tmp_path / name.replace("__", "/")
             path.parent.mkdir(parents=True, exist_ok=True)
-            content = content.encode() if isinstance(content, str) else content
-            path.with_suffix(".py").write_bytes(content)
+            path.with_suffix(".py").write_bytes(content.encode() if isinstance(content, str) else content)
         return tmp_path
 
     return write
@@ -176,7 +175,7 @@ def test_a_namesake(invoke, folder):
 
 
 def test_a_terminal_is_not_steered(invoke, folder):
-    folder(**{"early": "from mistralai.client import MistralClient  # \x1b[2J\n"})
+    folder(early="from mistralai.client import MistralClient  # \x1b[2J\n")
     name = "ev\x1b[2Jil.py"
     Path(name).write_text(OCR)
     assert "\x1b" not in "".join(line for line in invoke("migrate", name).stdout.splitlines() if "outside" in line)
@@ -225,7 +224,7 @@ def three(tmp_path):
 
 
 def test_all_are_replaced(three):
-    replace_files({path: (b"old", b"new") for path in three})
+    replace_files(dict.fromkeys(three, (b"old", b"new")))
     assert [path.read_bytes() for path in three] == [b"new"] * 3
     assert sorted(three[0].parent.iterdir()) == three
 
@@ -242,7 +241,7 @@ def test_none_is_replaced_when_one_cannot_be(three, monkeypatch, failing, error)
 
     monkeypatch.setattr(os, "replace", fails)
     with pytest.raises((Failure, KeyboardInterrupt)):
-        replace_files({path: (b"old", b"new") for path in three})
+        replace_files(dict.fromkeys(three, (b"old", b"new")))
     assert [path.read_bytes() for path in three] == [b"old"] * 3
     assert sorted(three[0].parent.iterdir()) == three
 
@@ -250,6 +249,6 @@ def test_none_is_replaced_when_one_cannot_be(three, monkeypatch, failing, error)
 def test_none_is_replaced_when_one_has_changed(three):
     three[1].write_bytes(b"other")
     with pytest.raises(Failure, match=r"b has changed meanwhile"):
-        replace_files({path: (b"old", b"new") for path in three})
+        replace_files(dict.fromkeys(three, (b"old", b"new")))
     assert [path.read_bytes() for path in three] == [b"old", b"other", b"old"]
     assert sorted(three[0].parent.iterdir()) == three

@@ -190,6 +190,8 @@ LAYOUTS = [
     "from {module} import (\n    {name},  # a comment\n)\n\n\nvalue = {name}",
     "def f():\n\tfrom {module} import {name}\n\treturn {name}\nvalue = f()",
     "import {module}\nvalue = {module}.{name}",
+    "import {module}\nold = 'é', {module}.{name}; value = {module}.{name}  # é",
+    "from {module} \\\n    import {name}; value = {name}",
     "import {module} as other\nvalue = (other\n    .{name})",
     "import os, {module} as other ; value = other.{name}",
     "try:\n    from {module} import {name} as value\nexcept ImportError:\n    value = None",
