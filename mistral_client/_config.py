@@ -82,10 +82,7 @@ class CalledKey(SecretStr):
         self._secret_value = key.get_secret_value()
 
 
-Key = str | SecretStr | Callable[[], str] | None
-
-
-def secret(value: Key) -> SecretStr | None:
+def secret(value: str | SecretStr | Callable[[], str] | None) -> SecretStr | None:
     """A key as it is given, before anything can fail: tracebacks with local variables must not show it."""
     if value is None or isinstance(value, SecretStr):
         return value

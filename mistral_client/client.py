@@ -35,7 +35,7 @@ from ._calls import (
     Request,
 )
 from ._chunks import ChunkDecoder
-from ._config import Config, Key, Limits, resolve, secret, with_options
+from ._config import Config, Limits, resolve, secret, with_options
 from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
@@ -86,7 +86,7 @@ class MistralClient:
 
     def __init__(
         self,
-        api_key: Key = None,
+        api_key: str | Callable[[], str] | None = None,
         endpoint: str | None = None,
         max_retries: int = 2,
         timeout: float | httpx.Timeout = 120.0,

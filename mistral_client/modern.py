@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
 import httpx
 
 from ._calls import CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, ParsedT, SamplingOptions
-from ._config import Key, secret
+from ._config import secret
 from ._headers import merged
 from ._retry import RetryPolicy
 from .async_client import AsyncChatStream, MistralAsyncClient, close_everywhere
@@ -263,7 +263,7 @@ class Mistral(AbstractContextManager["Mistral"], AbstractAsyncContextManager["Mi
 
     def __init__(
         self,
-        api_key: Key = None,
+        api_key: str | Callable[[], str] | None = None,
         *,
         server_url: str | None = None,
         timeout_ms: float | None = None,

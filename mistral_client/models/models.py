@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from .common import Answer, WireModel
 
@@ -47,7 +47,11 @@ class ModelCard(WireModel):
     root: str | None = None
     parent: str | None = None
     permission: list[ModelPermission] = Field(default_factory=list)
-    capabilities: Annotated[dict[str, Any], AfterValidator(ModelCapabilities)] = Field({}, validate_default=True)
+
+    @property
+    def capabilities(self) -> ModelCapabilities:
+        told = (self.model_extra or {}).get("capabilities")
+        return ModelCapabilities(told if isinstance(told, dict) else {})
 
 
 class ModelList(Answer):
