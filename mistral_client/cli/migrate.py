@@ -100,4 +100,5 @@ def _show(path: Path, examined: Examined) -> None:
     )
     for line in difflib.unified_diff(before, after, str(path), str(path)):
         shown = plain(line) if sys.stdout.isatty() else line
-        click.echo(shown if shown.endswith("\n") else f"{shown}\n\\ No newline at end of file\n", nl=False)
+        whole = shown if shown.endswith("\n") else f"{shown}\n\\ No newline at end of file\n"
+        click.echo(whole, nl=False, color=True)  # click leaves out what looks like colours, otherwise

@@ -31,8 +31,7 @@ def run(endpoint: str, script: str, args: tuple[str, ...]) -> None:
     """Run a Python program of the official client, of any generation, unchanged.
 
     `import mistralai` finds this package, and clients that name no endpoint ask the local Mixtral, whatever key the
-    program carries; one that takes it from MISTRAL_API_KEY finds one there. What comes after SCRIPT is the program's own,
-    and so is the exit code.
+    program carries, or finds in MISTRAL_API_KEY. What comes after SCRIPT is the program's own, and so is the exit code.
     """
     with piped.opened(script):
         pass

@@ -152,12 +152,18 @@ class Imports:
 
     def _variable_of_our_name(self, statement: cst.Import) -> None:
         for node in self._program.nodes:
-            if isinstance(node, cst.Name) and node.value == PACKAGE and self._program.variables(node):
-                message = (
-                    f"{PACKAGE} is a variable of the program (line {self._program.line(node)}): give it another name"
-                )
+            if self._is_of_our_name(node):
+                line = self._program.line(node)
+                message = f"{PACKAGE} is a variable of the program (line {line}): give it another name"
                 self._found(statement, Kind.by_hand, message)
                 return
+
+    def _is_of_our_name(self, node: cst.CSTNode) -> bool:
+        """Whether a node binds or uses a variable that is called like this package, and is not it."""
+        if isinstance(node, cst.ImportAlias):
+            binds_name = isinstance(self._program.parent(node), cst.ImportFrom)
+            return (node.evaluated_alias or (binds_name and node.evaluated_name)) == PACKAGE
+        return isinstance(node, cst.Name) and node.value == PACKAGE and bool(self._program.variables(node))
 
     def _from(self, statement: cst.ImportFrom) -> None:
         """`from a import b, c as d`"""

@@ -129,7 +129,8 @@ def test_encoding_newlines_and_permissions_stay(invoke, folder, newline, encodin
 
 @pytest.mark.skipif(shutil.which("patch") is None, reason="there is no patch")
 def test_the_diff_is_one_that_patch_takes(invoke, folder):
-    there = folder(early=EARLY.rstrip("\n"), b__windows=EARLY.replace("\n", "\r\n"))
+    red = "# \x1b[31m, \f\n"
+    there = folder(early=EARLY.rstrip("\n"), b__windows=EARLY.replace("\n", "\r\n"), red=EARLY + red)
     diff = invoke("migrate", ".").stdout_bytes
     assert b"\\ No newline at end of file\n" in diff
     ran = subprocess.run(["patch", "-p0", "--binary"], input=diff, cwd=there, capture_output=True)
@@ -137,6 +138,7 @@ def test_the_diff_is_one_that_patch_takes(invoke, folder):
     assert contents(there) == {
         "early.py": MOVED.rstrip("\n").encode(),
         "b/windows.py": MOVED.replace("\n", "\r\n").encode(),
+        "red.py": (MOVED + red).encode(),
     }
 
 
@@ -174,11 +176,18 @@ def test_a_namesake(invoke, folder):
     assert "package/a.py: mistralai 0.x: runs when its imports are rewritten" in result.stdout
 
 
-def test_a_terminal_is_not_steered(invoke, folder):
-    folder(early="from mistralai.client import MistralClient  # \x1b[2J\n")
-    name = "ev\x1b[2Jil.py"
-    Path(name).write_text(OCR)
-    assert "\x1b" not in "".join(line for line in invoke("migrate", name).stdout.splitlines() if "outside" in line)
+def test_a_terminal_is_not_steered(folder):
+    pty = pytest.importorskip("pty")
+    there = folder(early=EARLY + "# \x1b[2J\n")
+    (there / "ev\x1b[2Jil.py").write_text(OCR)
+    ours, its = pty.openpty()
+    with open(ours, "rb", 0) as shown:
+        command = [sys.executable, "-m", "mistral_client.cli", "migrate", "."]
+        subprocess.run(command, stdout=its, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])})
+        os.close(its)
+        text = shown.read(10_000)
+    assert b"ev[2Jil.py:3: outside" in text
+    assert b"\x1b" not in text
 
 
 def test_without_libcst_it_says_what_to_install(folder):

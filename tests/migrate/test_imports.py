@@ -112,6 +112,12 @@ def test_an_import(before, after):
         ("import mistralai\nprint(mistralai)", 2, Kind.by_hand, "the module mistralai is used as a value"),
         ("from mistralai import models\nf(models)", 2, Kind.by_hand, "the module mistralai.models is used as a value"),
         (
+            "from . import mistral_client\nimport mistralai\nmistralai.Mistral()",
+            2,
+            Kind.by_hand,
+            "mistral_client is a variable of the program (line 1): give it another name",
+        ),
+        (
             "import mistralai\nmistral_client = mistralai.Mistral()",
             1,
             Kind.by_hand,
