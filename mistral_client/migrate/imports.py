@@ -28,7 +28,9 @@ class _Module:
     def here(self) -> str | None:
         """The module of ours that has all of it; None where there is no single one."""
         name = self.official.rpartition(".")[2]
-        ours = sorted(homes()[self.official], key=lambda home: (home == PACKAGE, not home.endswith(f".{name}")))
+        ours = sorted(
+            homes()[self.official], key=lambda home: (home == PACKAGE, not home.endswith(f".{name}"), home.count("."))
+        )
         common = [
             home for home in (*ours, PACKAGE) if all(home in places(module, name) for _, module, name in self.taken)
         ]
