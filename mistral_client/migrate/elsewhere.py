@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import libcst as cst
 
 from .finding import Finding, Generation, Kind
+from .names import is_official, places, split
 from .reading import Program, dotted
 
-_NAMES = re.compile(r"mistralai(_azure|_gcp)?(\.\w+)*")
 _TAKE_MODULES = ("__import__", "find_spec", "import_module", "importorskip", "version")
 
 
@@ -32,16 +30,16 @@ class Elsewhere:
     def _string(self, node: cst.SimpleString) -> None:
         """A name in a string, as `patch` and `import_module` take it."""
         text = node.evaluated_value
-        if not isinstance(text, str) or not _NAMES.fullmatch(text):
+        if not isinstance(text, str) or not is_official(text):
             return
         argument = self._program.parent(node)
         call = self._program.parent(argument)
-        taken = (
-            isinstance(argument, cst.Arg)
-            and isinstance(call, cst.Call)
-            and dotted(call.func).split(".")[-1] in _TAKE_MODULES
-        )
-        if "." in text or taken:
+        function = ""
+        if isinstance(argument, cst.Arg) and isinstance(call, cst.Call):
+            function = dotted(call.func).rpartition(".")[2]
+        module, rest = split(text)
+        known = "." in text and (module != "mistralai" or bool(places(module, rest[0])))
+        if function in _TAKE_MODULES or (known and function != "getLogger"):
             self.findings.append(Finding(self._program.line(node), Kind.by_hand, f"{text} is named in a string"))
 
     def _openai(self, node: cst.CSTNode, modules: list[str]) -> None:

@@ -153,9 +153,20 @@ def test_a_namesake_is_in_the_way():
     assert not examine(b"import os  # mistralai", "mistral_client.py").in_the_way
 
 
-@pytest.mark.parametrize("text", ["mistralai", "mistralai/Mixtral-8x7B", "see mistralai.client", "mistralai-azure"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mistralai",
+        "mistralai/Mixtral-8x7B",
+        "see mistralai.client",
+        "mistralai-azure",
+        "mistralai.mistral-7b-v0.2",
+        "mistralai.",
+    ],
+)
 def test_other_strings_are_left_alone(text):
     assert examine(f"x = {text!r}".encode()).findings == ()
+    assert examine(b"log = logging.getLogger('mistralai.client')").findings == ()
 
 
 @pytest.mark.parametrize(
