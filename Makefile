@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format soak bench mutation docs clean compat fuzz fullsize oracle cluster
+.PHONY: demo test lint format soak bench mutation docs clean compat fuzz fullsize oracle cluster browser
 
 demo: .venv/local
 	@$(BIN)/mistral-client chat --endpoint local "What is the best French cheese?"
@@ -30,6 +30,11 @@ compat: .venv/dev
 # 10,000 calls that schemathesis makes up from /openapi.json: no 5xx, and no reply that is not described there.
 fuzz: .venv/dev
 	$(BIN)/python -m tests.openapi_fuzz
+
+# The inspector's page in a real Chromium (apt-get install chromium chromium-driver), and its pictures in docs.
+browser: .venv/dev
+	$(BIN)/pytest tests/browser
+	$(BIN)/python -m tests.browser.screenshots
 
 # The engines against each other and against the packages that set the standards, in an environment below .oracle.
 oracle: .venv/dev

@@ -14,7 +14,9 @@ import pytest
 from mistral_client import MistralConnectionException, MistralException, RateLimitError, StreamInterrupted
 from mistral_client.exceptions import MistralAPIException
 
-from .conftest import STORE, messages, until
+pytest.importorskip("ray", reason="make cluster has it")
+
+from .two_nodes import STORE, messages, until
 
 CONVERSATIONS = [f"conversation {number}" for number in range(8)]
 LONG = {"model": "mistral-small", "max_tokens": 1500, "temperature": 0, "stop": ["never said"]}
