@@ -80,15 +80,15 @@ def migrate(write: bool, paths: tuple[str, ...]) -> None:
 
 
 def _report(path: Path, examined: Examined) -> None:
-    if not examined.generations and not examined.findings:
-        return
     if examined.in_the_way:
         said = "stays as it is"
     elif examined.rewritten != examined.source:
         said = "runs when its imports are rewritten"
-    else:
+    elif examined.generations or examined.findings:
         said = "nothing to rewrite"
-    click.echo(one_line(f"{path}: {', '.join(examined.generations)}: {said}"))
+    else:
+        return
+    click.echo(one_line(f"{path}: {', '.join(examined.generations) or 'mistralai'}: {said}"))
     for finding in examined.findings:
         click.echo(one_line(f"{path}:{finding.line}: {finding.kind}: {finding.message}"))
 

@@ -41,9 +41,12 @@ def examine(source: bytes, namesake: str | None = None) -> Examined:
     if b"mistralai" not in source and b"openai" not in source:
         return Examined(source=source, rewritten=source)
     program = Program(source)
-    imports, elsewhere, clients = Imports(program), Elsewhere(program), Clients(program)
+    elsewhere = Elsewhere(program)
+    if b"mistralai" not in source:
+        return Examined(tuple(elsewhere.generations), tuple(elsewhere.findings), source, source)
+    imports, clients = Imports(program), Clients(program)
     findings = {*imports.findings, *elsewhere.findings, *clients.findings}
-    if imports.generations:
+    if imports.generations or imports.replacements:
         findings.update(httpx_exceptions(program))
         if namesake is not None:
             message = f"{namesake} would be imported in place of {PACKAGE}: give it another name"

@@ -10,7 +10,14 @@ from typing import Any
 
 import libcst as cst
 from libcst.helpers import get_full_name_for_node
-from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider, QualifiedNameSource, ScopeProvider
+from libcst.metadata import (
+    BaseMetadataProvider,
+    MetadataWrapper,
+    ParentNodeProvider,
+    PositionProvider,
+    QualifiedNameSource,
+    ScopeProvider,
+)
 
 from .names import is_official
 
@@ -30,16 +37,20 @@ class Program:
     def __init__(self, source: bytes) -> None:
         self.module = _parsed(source)
         self.text = source.decode(self.module.encoding)
-        wrapper = MetadataWrapper(self.module, unsafe_skip_copy=True)  # a tree just parsed has no node twice
+        self._metadata = MetadataWrapper(self.module, unsafe_skip_copy=True)  # a tree just parsed has no node twice
+        told = self._told(ParentNodeProvider, PositionProvider)
+        self._parents, self._positions = told[ParentNodeProvider], told[PositionProvider]
+        self.nodes = list(self._parents)
+
+    def _told(self, *providers: type[BaseMetadataProvider[Any]]) -> Mapping[Any, Mapping[cst.CSTNode, Any]]:
         try:
-            told: Mapping[Any, Mapping[cst.CSTNode, Any]] = wrapper.resolve_many(
-                [ScopeProvider, ParentNodeProvider, PositionProvider]
-            )
+            return self._metadata.resolve_many(providers)
         except RecursionError:
             raise CannotRead(_TOO_DEEP) from None
-        self._scopes, self._positions = told[ScopeProvider], told[PositionProvider]
-        self._parents = told[ParentNodeProvider]
-        self.nodes = list(self._parents)
+
+    @cached_property
+    def _scopes(self) -> Mapping[cst.CSTNode, Any]:
+        return self._told(ScopeProvider)[ScopeProvider]  # which takes the most time
 
     def line(self, node: cst.CSTNode) -> int:
         """Where a node begins."""
