@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format soak bench mutation docs clean compat fuzz fullsize oracle cluster
+.PHONY: demo test lint format soak bench mutation docs clean compat fuzz fullsize oracle cluster browser
 
 demo: .venv/local
 	@$(BIN)/mistral-client chat --endpoint local "What is the best French cheese?"
@@ -31,6 +31,11 @@ compat: .venv/dev
 fuzz: .venv/dev
 	$(BIN)/python -m tests.openapi_fuzz
 
+# The inspector's page in a real Chromium (apt-get install chromium chromium-driver), and its pictures in docs.
+browser: .venv/dev
+	$(BIN)/pytest tests/browser
+	$(BIN)/python -m tests.browser.screenshots
+
 # The engines against each other and against the packages that set the standards, in an environment below .oracle.
 oracle: .venv/dev
 	$(BIN)/python -m tests.oracle
@@ -43,7 +48,8 @@ cluster: .venv/dev
 fullsize: .venv/dev
 	$(BIN)/python -m tests.fullsize
 
-# What calls cost, beside other clients in environments below .bench; how fast events are read; how a full server refuses.
+# What calls and answers cost, beside other clients and servers in environments below .bench and .oracle, and where it goes;
+# how fast events are read; how a full server refuses.
 bench: .venv/dev
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.sse

@@ -11,6 +11,8 @@ release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 html_theme = "furo"
+# Lines of code up to 98 characters are seen whole.
+html_theme_options = {"light_css_variables": {"code-font-size": "0.75rem"}}
 html_title = f"{project} {release}"
 html_copy_source = False
 html_show_copyright = False
@@ -25,9 +27,13 @@ add_module_names = False
 python_maximum_signature_line_length = 88
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"exclude-members": "model_config, model_post_init"}
+autodoc_default_options = {
+    "members": True,
+    "undoc-members": True,
+    "exclude-members": "model_config, model_post_init",
+}
 
-_ABOUT = re.compile(r"([a-z_0-9]+(?:(?:, | and )[a-z_0-9]+)*): (.*)")
+_ABOUT = re.compile(r"([a-z_]\w*(?:(?:, | and )[a-z_]\w*)*): (.*)")
 
 
 def _as_rst(_app, _what, _name, _object, _options, lines):
@@ -39,10 +45,16 @@ def _as_rst(_app, _what, _name, _object, _options, lines):
         if about:
             lines.append(f"* **{about[1]}**: {about[2]}")
         elif in_list and line:
-            lines += [f"  {line.strip()}"] if line.startswith(" ") else ["", line]
+            lines += ["", line] if line.startswith("Raises ") else [f"  {line.strip()}"]
         else:
             lines.append(line)
 
 
+def _no_constructor(_app, what, *_):
+    """Nobody builds errors, they are caught."""
+    return ("", "") if what == "exception" else None
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", _as_rst)
+    app.connect("autodoc-process-signature", _no_constructor)

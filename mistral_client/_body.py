@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import sys
 import threading
@@ -67,7 +66,7 @@ async def run_out(pieces: AsyncGeneratorType[bytes, None]) -> None:
     httpx reads through a chain of generators. Running it to its end is what ends them all: closing the outermost leaves
     the others to the garbage collector, and trio complains.
     """
-    if not pieces.ag_running:
+    if pieces.ag_frame is not None and not pieces.ag_running:  # without a frame it has ended
         with suppress(*FAILURES), anyio.move_on_after(LINGER):
             async for _ in pieces:
                 pass
@@ -76,7 +75,7 @@ async def run_out(pieces: AsyncGeneratorType[bytes, None]) -> None:
 def close_soon(loop: Any, close: Callable[[], Coroutine[object, object, None]]) -> None:
     """Have an event loop close something, from wherever the garbage collector runs."""
     with suppress(RuntimeError):  # the loop has ended, and its connections with it
-        if isinstance(loop, asyncio.AbstractEventLoop):
+        if hasattr(loop, "create_task"):  # asyncio's, which a synchronous client does not import
             loop.call_soon_threadsafe(lambda: loop.create_task(close()))
         else:
             loop.run_sync_soon(sys.modules["trio"].lowlevel.spawn_system_task, close)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
-from random import random
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, Unpack, cast, overload
 from warnings import warn
 from weakref import WeakKeyDictionary
@@ -447,7 +447,7 @@ class MistralAsyncClient:
 
     async def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
         """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
-        steps = exchange(call, self._policy, self._budget, effort, random, self._limiter)
+        steps = exchange(call, self._policy, self._budget, effort, _random, self._limiter)
         outcome: Response | MistralException | None = None
         try:
             while True:
@@ -693,3 +693,4 @@ class AsyncParsedChatStream(AsyncChatStream[ChatCompletionStreamResponse], Gener
 
 
 _DROPPED = "an AsyncChatStream was dropped before its end: read it, use it in an `async with` block, or close it"
+_random = SystemRandom().random  # of the system: whoever seeds Python's would send the same Idempotency-Key again

@@ -13,7 +13,7 @@ from contextvars import copy_context
 from functools import partial
 from importlib import import_module
 from inspect import isawaitable
-from random import random
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, Unpack, cast, overload
 from warnings import warn
 
@@ -466,7 +466,7 @@ class MistralClient:
 
     def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
         """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
-        steps = exchange(call, self._policy, self._budget, effort, random, self._limiter)
+        steps = exchange(call, self._policy, self._budget, effort, _random, self._limiter)
         outcome: Response | MistralException | None = None
         try:
             while True:
@@ -707,3 +707,4 @@ def __getattr__(name: str) -> Any:
 _MAX_CONNECTIONS = 100
 _WORKER = threading.local()  # `given_up`, in threads that follow flows: set when they are to begin nothing more
 _DROPPED = "a ChatStream was dropped before its end: read it, use it in a `with` block, or close it"
+_random = SystemRandom().random  # of the system: whoever seeds Python's would send the same Idempotency-Key again

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import pickle
+import random
 import re
 import socket
 import socketserver
@@ -138,6 +139,15 @@ def test_until_its_first_chunk_a_stream_is_tried_again(make_client, raw_server, 
     assert text_of(make_client(KEY, server.url).chat_stream(HELLO, "m")) == TEXT
     assert len(server.requests) == 3
     assert len({header(request, "idempotency-key") for request in server.requests}) == 1
+
+
+def test_a_program_that_seeds_its_random_numbers_sends_another_key_with_each_call(make_client, raw_server):
+    server = raw_server([http(json.dumps(ANSWER).encode()), None])
+    client = make_client(KEY, server.url)
+    for _ in range(3):
+        random.seed(0)
+        client.chat(HELLO, "m")
+    assert len({header(request, "idempotency-key") for request in server.requests}) == 3
 
 
 def test_a_stream_that_never_begins(make_client, raw_server):

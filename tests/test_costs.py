@@ -62,3 +62,21 @@ def test_a_chunk_takes_few_calls_and_leaves_nothing(counted, most):
     calls, blocks = counted
     assert calls < most
     assert blocks < 1
+
+
+WITHOUT_EVENT_LOOPS = """
+import sys
+sys.modules["trio"] = None  # httpcore imports it where it is installed
+from mistral_client import MistralClient
+
+with MistralClient("key", sys.argv[1]) as client:
+    list(client.chat_stream([{"role": "user", "content": "hello"}], "m"))
+print("asyncio" in sys.modules)
+"""
+
+
+def test_a_synchronous_client_imports_no_event_loop(raw_server):
+    answer = chunk(event({"content": "word"}, "stop")) + chunk(encode_event("[DONE]")) + chunk(b"")
+    server = raw_server([chunked_head(), answer])
+    program = [sys.executable, "-c", WITHOUT_EVENT_LOOPS, server.url]
+    assert subprocess.run(program, capture_output=True, text=True, check=True, timeout=60).stdout == "False\n"

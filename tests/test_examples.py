@@ -1,4 +1,7 @@
-"""Every example runs as it stands, offline, without a warning, and says what it is there to say."""
+"""Every example runs as it stands, offline, without a warning, and says what it is there to say.
+
+Not here: `make compat` runs the one for LangChain, tests/test_fastapi_app.py the application.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ OUTPUT = {
     "errors": r"nothing was sent: temperature: .+\nthe server refused: .+no-such-model 400 1500\nnobody was there: .+ True\n",
     "hooks": r"POST /v1/chat/completions, request 1\nanswered with 200\n\S+: \d+ tokens, ended by \('(stop|length)',\), attempts: 1\n",
     "json_schema": r"Person\(name='.{1,20}', age=\d{1,3}\)\n",
+    "langchain_chat": r"\S.*Paris.*\n\S.*Rome.*\n",
     "list_models": r"mixtral-8x135m mistralai\n(\S+ mistralai\n)+",
     "local_server": r"\S.*Paris.*\nthe server has ended\n",
     "modern": r"\S.*Paris.*\nTrue\nPerson\(name='.{0,20}', age=\d{1,3}\)\n400 Invalid model: no-such-model\n",
@@ -42,26 +46,28 @@ OUTPUT = {
 
 
 def test_each_has_its_output_here():
-    assert {path.stem for path in EXAMPLES} == OUTPUT.keys()
+    assert {path.stem for path in EXAMPLES} == {*OUTPUT, "fastapi_app"}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_one_idea_takes_a_page_at_most(example):
     lines = example.read_text().splitlines()
-    assert 5 <= len(lines) <= 30
+    assert 5 <= len(lines) <= (50 if example.stem == "fastapi_app" else 30)
     assert lines[0].startswith('"""')
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", [path for path in EXAMPLES if path.stem in OUTPUT], ids=lambda path: path.stem)
 def test_it_runs(example, tmp_path):
+    if example.stem == "langchain_chat":
+        pytest.skip("needs LangChain and a server that listens: make compat runs it")
     with_transformers = example.stem == "transformers_generate"
     if with_transformers:
         _export_for_transformers(tmp_path)
     ran = subprocess.run(
         [sys.executable, "-W", "error", example],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "MISTRAL_LOCAL_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=120,

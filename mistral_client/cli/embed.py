@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -172,7 +172,8 @@ def _write_npy(file: BinaryIO, vectors: Iterator[Sequence[float]], count: int) -
 
     first = next(vectors, [])
     shape = (count, len(first))
-    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    header: Any = np.lib.format  # older releases of numpy have no types for it
+    header.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
     for vector in chain([first], vectors):
         if len(vector) != len(first):
             raise Failure(f"the vectors have different lengths, {len(first)} and {len(vector)}: they are no array")

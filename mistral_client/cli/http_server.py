@@ -21,6 +21,8 @@ from mistral_client.server.app import create_app
 from mistral_client.server.catalogue import Catalogue
 from mistral_client.server.connection import PATIENCE
 from mistral_client.server.guard import Guard
+from mistral_client.server.inspector import Inspector
+from mistral_client.server.inspector.recorder import recorded
 from mistral_client.server.turnstile import early_refusal
 
 from .http_protocol import BODY_TIMEOUT, HEAD_TIMEOUT, MAX_CONNECTIONS, Config, StrictProtocol
@@ -67,13 +69,14 @@ class Server(uvicorn.Server):
         head_timeout: float = HEAD_TIMEOUT,
         body_timeout: float = BODY_TIMEOUT,
         patience: float = PATIENCE,
+        inspector: Inspector | None = None,
     ) -> None:
         """add_calls: as for `create_app`.
         grace: seconds that answers on their way are given.
         requests_per_minute, tokens_per_minute: of each key; None is no limit.
 
         head_timeout, body_timeout: seconds that a client has for the parts of a request. patience: seconds in which it
-        must have read some of what it is sent.
+        must have read some of what it is sent. inspector: shows what is asked.
         """
         app = create_app(
             models=models,
@@ -83,6 +86,7 @@ class Server(uvicorn.Server):
             patience=patience,
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
+            inspector=inspector,
         )
         # Behind a proxy the address of a client in the log is the proxy's: headers are not believed.
         config = Config(
@@ -90,12 +94,14 @@ class Server(uvicorn.Server):
         )
         config.head_timeout, config.body_timeout, config.patience = head_timeout, body_timeout, patience
         if guard is not None:
-            config.early_refusal = partial(early_refusal, guard, app.state.crowded)
+            refusal = partial(early_refusal, guard, app.state.crowded)
+            config.early_refusal = refusal if inspector is None else recorded(inspector, refusal)
         super().__init__(config)
         logging.getLogger("uvicorn.error").addFilter(_is_news)
         self._settings = config
         self._last_resort: threading.Timer | None = None
         self._models = models
+        self._inspector = inspector
         self._grace = grace
         self._hurry = threading.Event()
 
@@ -126,6 +132,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._models.refuse()
+        if self._inspector is not None:
+            self._inspector.close()
         closing = threading.Thread(
             target=self._close_models,
             args=[asyncio.get_running_loop()],

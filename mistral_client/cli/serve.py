@@ -138,6 +138,7 @@ if TYPE_CHECKING:
 @click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="Of each key; else no limit.")
 @click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="Of each key; else no limit.")
 @click.option("--lenient", is_flag=True, help="Drop fields of requests that nobody knows, instead of refusing them.")
+@click.option("--no-inspector", is_flag=True, help="Do without the page that shows what is asked.")
 @click.option(
     "--log-level",
     type=click.Choice(["critical", "error", "warning", "info", "debug", "trace"]),
@@ -168,6 +169,7 @@ def serve(
     requests_per_minute: int | None,
     tokens_per_minute: int | None,
     lenient: bool,
+    no_inspector: bool,
     log_level: str,
 ) -> None:
     """Serve models over Mistral's API, to this machine only unless told otherwise.
@@ -179,6 +181,8 @@ def serve(
     try:
         from mistral_client.server.engine import EngineError
         from mistral_client.server.guard import LOOPBACK_HOSTS, Guard, is_origin
+        from mistral_client.server.inspector import Inspector
+        from mistral_client.server.inspector.page import PAGES
         from mistral_client.server.loading import find, load
         from mistral_client.server.models import Models
         from mistral_client.server.weights import WeightsError
@@ -198,7 +202,9 @@ def serve(
         with _listening(host, port, open_to_all=bool(keys)) as listener:
             bound = _bound_host(listener)
             hosts = {*LOOPBACK_HOSTS, bound} if _is_loopback(listener.getsockname()[0]) else None
-            guard = Guard(keys, hosts, origins, max_body)
+            # The page is for this machine, which must be able to call by a loopback address.
+            inspector = None if no_inspector or _here(listener) is None else Inspector()
+            guard = Guard(keys, hosts, origins, max_body, () if inspector is None else PAGES)
             served: Catalogue[Any]
             if upstreams:
                 from mistral_client.server.upstream.calls import add_calls
@@ -229,15 +235,21 @@ def serve(
                     requests_per_minute=requests_per_minute,
                     tokens_per_minute=tokens_per_minute,
                     lenient=lenient,
+                    inspector=inspector,
                 )
-                url = _url(listener)
-                click.echo(f"{said} on {url}; Ctrl-C ends it. To use it:", err=True)
-                click.echo(f"  export MISTRAL_ENDPOINT={url}", err=True)
+                _announce(said, _url(listener), None if inspector is None else _here(listener))
                 server.listen(listener)
     except ImportError as error:
         raise Failure(f"serve needs the local server: pip install 'mistral-client[local]' ({error})") from error
     except (WeightsError, EngineError) as error:
         raise Failure(str(error)) from error
+
+
+def _announce(said: str, url: str, page: str | None) -> None:
+    click.echo(f"{said} on {url}; Ctrl-C ends it.", err=True)
+    if page is not None:
+        click.echo(f"The inspector shows what is asked: {page}/", err=True)
+    click.echo(f"To use it:\n  export MISTRAL_ENDPOINT={url}", err=True)
 
 
 def _terminated(number: int, _frame: FrameType | None) -> NoReturn:
@@ -278,6 +290,14 @@ def _bound_host(listener: socket.socket) -> str:
     """The address as it stands in URLs."""
     host = str(listener.getsockname()[0])
     return f"[{host}]" if ":" in host else host
+
+
+def _here(listener: socket.socket) -> str | None:
+    """A loopback URL that leads to it, if there is one."""
+    address = ipaddress.ip_address(listener.getsockname()[0].partition("%")[0])
+    if address.is_loopback:
+        return _url(listener)
+    return f"http://localhost:{listener.getsockname()[1]}" if address.is_unspecified else None
 
 
 def _url(listener: socket.socket) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Annotated, Any
@@ -27,13 +27,16 @@ from .chat import Answer, Asked, asked
 from .connection import PATIENCE, EventStream, while_connected
 from .correlation import Correlation
 from .embedding import embed
-from .engine import ContextLengthError, EngineError, UnsupportedError
+from .engine import ContextLengthError, EngineError, Sampling, UnsupportedError
 from .errors import WireError
 from .fim import asked_to_fill
 from .generation import generating
 from .guard import Door, Guard
 from .held import Held, hold
 from .idempotency import Idempotency
+from .inspector import Inspector
+from .inspector.recorder import Recorder, call_of
+from .inspector.routes import routes
 from .loading import ModelSpec, load
 from .metrics import CONTENT_TYPE, Observation
 from .model import Model
@@ -58,6 +61,7 @@ def create_app(
     tokens_per_minute: int | None = None,
     guard: Guard | None = None,
     lenient: bool = False,
+    inspector: Inspector | None = None,
 ) -> FastAPI:
     """The application, for any ASGI server that runs its lifespan: the model is loaded and closed with it.
 
@@ -69,6 +73,8 @@ def create_app(
     requests_per_minute, tokens_per_minute: of each key; None is no limit.
     guard: who may come in; None for everybody, and any body.
     lenient: fields that nobody knows are dropped, not refused.
+    inspector: keeps the last calls and shows them on a page at `/`, to this machine only. `guard` has to let its page
+    pass without a key.
     """
 
     @asynccontextmanager
@@ -108,10 +114,14 @@ def create_app(
     app.add_middleware(Turnstile, crowded=app.state.crowded)
     if guard is not None:
         app.add_middleware(Door, guard=guard)
+    if inspector is not None:
+        app.add_middleware(Recorder, inspector=inspector)
     app.add_middleware(Correlation)
     _add_error_handlers(app)
     _add_routes(app)
     (add_calls or _add_calls)(app)
+    if inspector is not None:
+        app.include_router(routes(inspector))
     return app
 
 
@@ -186,7 +196,7 @@ def _add_calls(app: FastAPI) -> None:
 
         async def whole() -> EmbeddingResponse:
             with offered.admission.place(client_key(request)) as place:
-                return await embed(await hold(request, models.use(offered)), body, place)
+                return await embed(await hold(request, models.use(offered)), body, place, call_of(request))
 
         answer = await while_connected(request.receive, whole)
         if answer is not None:
@@ -230,7 +240,8 @@ async def _answered(
     """What the model generates, whole or in events. `ask` reads the request, in a thread."""
     request.state.model = body.model
     offered = models.offered(body.model)
-    observation = Observation(offered.metrics, partial(spend, request.scope))
+    call = call_of(request)
+    observation = Observation(offered.metrics, partial(spend, request.scope), call)
     place = offered.admission.enter(client_key(request))
     prepared = None
 
@@ -248,9 +259,11 @@ async def _answered(
     model, wanted, prompt = prepared
     spend(request.scope, len(prompt))
     answer = Answer(body.model, wanted)
-    generation = generating(
-        model.engine, model.admission, prompt, wanted.samplings, place=place, observation=observation
-    )
+    samplings: Sequence[Sampling] = wanted.samplings
+    if call is not None:
+        call.ready(body.model, len(prompt), prompt)
+        samplings = call.watch(samplings)
+    generation = generating(model.engine, model.admission, prompt, samplings, place=place, observation=observation)
     if body.stream:
         response: Response = EventStream(answer, generation, request.app.state.patience)
     else:

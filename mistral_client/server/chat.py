@@ -190,7 +190,10 @@ class Answer:
         self._model = model
         self._id = uuid.uuid4().hex
         self._created = int(time.time())
-        self._choices = [_Choice(AnswerReader(asked.calls_mark), asked.prefix) for _ in asked.samplings]
+        self._choices = [
+            _Choice(AnswerReader(asked.calls_mark), asked.prefix, with_logprobs=sampling.logprobs is not None)
+            for sampling in asked.samplings
+        ]
         self._around: dict[int, tuple[bytes, bytes]] = {}
 
     async def whole(self, events: AsyncIterator[Event]) -> ChatCompletionResponse:
@@ -289,8 +292,9 @@ class Answer:
 class _Choice:
     """One of the answers to a request, as far as it has come."""
 
-    def __init__(self, reader: AnswerReader, prefix: str) -> None:
+    def __init__(self, reader: AnswerReader, prefix: str, *, with_logprobs: bool) -> None:
         self.text = prefix
+        self._with_logprobs = with_logprobs
         self.calls: list[ToolCall] = []
         self.end: Generation | None = None
         self._reader = reader
@@ -299,7 +303,7 @@ class _Choice:
     def take(self, item: Piece | Generation) -> str:
         """The text that this adds to the answer."""
         if isinstance(item, Piece):
-            if item.tokens:
+            if item.tokens and self._with_logprobs:  # the inspector may have asked for them
                 self._tokens = [*(self._tokens or ()), *item.tokens]
             text = self._reader.feed(item.text)
         else:

@@ -15,6 +15,7 @@ from mistral_client.models.embeddings import EmbeddingObject, EmbeddingRequest, 
 from . import errors
 from .admission import Place
 from .embedding_dtype import as_dtype, written
+from .inspector.call import Call
 from .model import Model
 
 DIMENSIONS = 1024
@@ -25,8 +26,8 @@ MAX_TOKENS = 16_384
 """Of one request, over all its texts."""
 
 
-async def embed(model: Model, body: EmbeddingRequest, place: Place) -> EmbeddingResponse:
-    """The answer to a request that has this place.
+async def embed(model: Model, body: EmbeddingRequest, place: Place, call: Call | None = None) -> EmbeddingResponse:
+    """The answer to a request that has this place. call: where to write it down, for the inspector.
 
     Raises `WireError` for what this server cannot do, `EngineError` when the model fails.
     """
@@ -48,7 +49,11 @@ async def embed(model: Model, body: EmbeddingRequest, place: Place) -> Embedding
         if not prompt:
             raise errors.not_supported(f"input.{position}", "an empty text")
     vectors: list[list[float]] = []
+    if call is not None:
+        call.ready(body.model, counted)
     async with model.admission.slot(place):
+        if call is not None:
+            call.run()
         for prompt in prompts:
             vectors += await to_thread.run_sync(model.engine.embed, [prompt], limiter=model.admission.threads)
         rows = np.asarray(vectors, dtype=np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 Part = str | int
 """A stretch of a prompt: plain text, never read as control tokens, or the id of one token."""
@@ -23,6 +23,14 @@ class TokenLogprob:
     logprob: float
     top: tuple[TokenLogprob, ...] = ()
     """The likeliest tokens in its place, likeliest first."""
+
+
+class TokenText(NamedTuple):
+    """What a token of a prompt stands for."""
+
+    text: bytes
+    """Of a control token its name; of others what they mean, which need not be whole characters."""
+    is_control: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +152,9 @@ class Engine(Protocol):
 
         Raises `ContextLengthError` for a text that is too long however it is cut, as soon as that is seen.
         """
+
+    def texts_of(self, tokens: Sequence[int]) -> list[TokenText]:
+        """What each of these tokens stands for. Raises `EngineError` for one that the model does not have."""
 
     def generate(self, prompt: Sequence[int], sampling: Sampling, emit: Emit) -> Generation:
         """Answer a prompt, handing each new piece of text to `emit` as it is made.

@@ -47,7 +47,7 @@ async def generating(
     async def run(number: int, sampling: Sampling) -> Generation:
         def emit(piece: Piece) -> bool:
             if piece.text:
-                observation.token()
+                observation.token(number, piece)
             room.acquire()
             if not left.is_set():
                 events.put((number, piece))

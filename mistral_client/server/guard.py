@@ -17,7 +17,7 @@ from .errors import WireError
 from .keys import Keys
 
 OPEN = "/health"
-"""The only path that asks for no key."""
+"""The path that asks for no key."""
 
 MAX_BODY = 8 * 2**20
 """Bytes of a request's body."""
@@ -41,21 +41,22 @@ class Guard:
     whose own name has been made to lead here.
     origins: web pages' origins that may call from a browser, besides the server's own.
     max_body: bytes of a request's body.
+    open: paths that ask for no key, besides `/health`.
     """
 
     keys: Keys = field(default_factory=Keys)
     hosts: Collection[str] | None = None
     origins: Collection[str] = ()
     max_body: int = MAX_BODY
+    open: Collection[str] = ()
 
     def stranger(self, headers: Headers) -> WireError | None:
         """What is wrong with the names of a request: of the host that it calls, or of the web page that it is from."""
-        host = headers.get("host", "").lower()
-        parsed = _HOST.fullmatch(host)
-        if parsed is None or (self.hosts is not None and parsed[1] not in self.hosts):
+        name = host_name(headers)
+        if name is None or (self.hosts is not None and name not in self.hosts):
             return refusal(403, "The server is not called by this host name.")
         for origin in headers.getlist("origin"):
-            if origin not in self.origins and not _same(origin, host):
+            if origin not in self.origins and not is_own(origin, headers):
                 return refusal(403, "Web pages of this origin may not call the server.")
         return None
 
@@ -65,7 +66,7 @@ class Guard:
         path: the decoded path of the scope. Not that of the URL, which is put together from the header `Host`, too.
         """
         authorizations = headers.getlist("authorization")
-        if path == OPEN:
+        if path == OPEN or path in self.open:
             return ""
         return self.keys.owner(authorizations[0].encode("latin-1") if len(authorizations) == 1 else None)
 
@@ -111,10 +112,16 @@ class Door:
         await self._app(scope, receive, send)
 
 
-def _same(origin: str, host: str) -> bool:
+def host_name(headers: Headers) -> str | None:
+    """By what name the server is called, in lower case and without port; None where that is no name."""
+    parsed = _HOST.fullmatch(headers.get("host", "").lower())
+    return None if parsed is None else parsed[1]
+
+
+def is_own(origin: str, headers: Headers) -> bool:
     """Whether a page comes from the very server that it calls: its own documentation does."""
     scheme, separator, netloc = origin.partition("://")
-    return bool(separator) and scheme in ("http", "https") and netloc.lower() == host
+    return bool(separator) and scheme in ("http", "https") and netloc.lower() == headers.get("host", "").lower()
 
 
 def is_origin(text: str) -> bool:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from .engine import Generation
+from .engine import Generation, Piece
+from .inspector.call import Call
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -93,8 +94,10 @@ class ModelMetrics:
 class Observation:
     """The times of one request, from here on."""
 
-    def __init__(self, metrics: ModelMetrics, spend: Callable[[int], object]) -> None:
+    def __init__(self, metrics: ModelMetrics, spend: Callable[[int], object], call: Call | None = None) -> None:
+        """call: where to write it down, for the inspector."""
         self._metrics = metrics
+        self._call = call
         self._spend = spend
         """Told how many tokens the answer took."""
         self._begun = time.monotonic()
@@ -103,19 +106,30 @@ class Observation:
     def started(self) -> None:
         """It has a slot."""
         self._metrics.queued.observe(time.monotonic() - self._begun)
+        if self._call is not None:
+            self._call.run()
 
-    def token(self) -> None:
-        """Text has come."""
+    def token(self, number: int, piece: Piece) -> None:
+        """Text of the n-th answer has come."""
         now = time.monotonic()
+        if self._call is not None:
+            self._call.take(number, now, piece)
         if self._latest is None:
             self._metrics.first.observe(now - self._begun)
         else:
             self._metrics.between.observe(now - self._latest)
         self._latest = now
 
+    def whole(self, number: int, text: str) -> None:
+        """The n-th answer came in one piece, of which nothing is measured."""
+        if self._call is not None:
+            self._call.take(number, time.monotonic(), Piece(text))
+
     def ended(self, generations: list[Generation]) -> None:
         """It was answered in full."""
         self._metrics.whole.observe(time.monotonic() - self._begun)
+        if self._call is not None:
+            self._call.count(generations)
         self._metrics.prompt.inc(generations[0].prompt_tokens)
         for generation in generations:
             self._metrics.generated.inc(generation.completion_tokens)

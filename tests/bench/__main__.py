@@ -1,4 +1,5 @@
-"""All costs and speeds beside others', and what they were to be: python -m tests.bench [clients] [server].
+"""All costs and speeds beside others', what they were to be, and where they go: python -m tests.bench [clients] [server]
+[profiles].
 
 Prints them, and writes them into docs/performance.md. Ends with 1 where a goal is not met.
 """
@@ -9,13 +10,13 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from mistral_client.server.weights import default_model, smollm2
 
-from . import client, footprint, goals, model, page, plots, server, startup
+from . import client, footprint, goals, imports, model, page, parts, plots, server, stages, startup, token_path
 from .client import OURS, RAW, WORKS, Costs
 from .footprint import Footprint
 from .goals import MIB, Goal
@@ -23,13 +24,15 @@ from .goals import MIB, Goal
 
 def main() -> int:
     print(f"load average {os.getloadavg()[0]:.2f}")
-    parts = sys.argv[1:] or ["clients", "server"]
+    wished = sys.argv[1:] or ["clients", "server", "profiles"]
     page.fill({"machine": _machine()})
     wanted: list[Goal] = []
-    if "clients" in parts:
+    if "clients" in wished:
         wanted += _clients()
-    if "server" in parts:
+    if "server" in wished:
         wanted += _server()
+    if "profiles" in wished:
+        _profiles()
     print(*wanted, sep="\n")
     return int(not all(goal.met for goal in wanted))
 
@@ -70,6 +73,28 @@ def _server() -> list[Goal]:
         }
     )
     return wanted
+
+
+def _profiles() -> None:
+    found = imports.measure()
+    _profile("imports", [f"{name}, {unit}" for name in found for unit in ("ms", "MiB")], imports.shown(found))
+    costs = stages.measure()
+    for name, rows in {
+        "stages of a call": stages.CALL,
+        "stages of a chunk": stages.CHUNK,
+        "layers over aiohttp": stages.AIOHTTP,
+    }.items():
+        _profile(name, ["µs"], stages.shown(costs, rows))
+    _profile("parts of a token", ["ms"], parts.shown(parts.parts()))
+    _profile("reading", ["tokens/s"], parts.read(parts.reading()))
+    steps = [f"{what}, streams: {count}" for what in ("ms", "ms of processors beside") for count in token_path.STREAMS]
+    _profile("path of a token", steps, token_path.shown(token_path.measure()))
+
+
+def _profile(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    lines = [*page.table(["", *head], rows)]
+    print(name, *lines, sep="\n", flush=True)
+    page.fill({name: lines})
 
 
 def _machine() -> Iterator[str]:

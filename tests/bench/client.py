@@ -49,6 +49,12 @@ class Contender:
         return environment(FOLDER / self.name.replace(" ", "-"), self.packages)
 
 
+def surroundings() -> dict[str, str]:
+    """The environment variables of a contender: this project can be imported, and nothing is set that changes a client."""
+    told = {name: os.environ[name] for name in ("HOME", "LANG", "PATH", "TMPDIR") if name in os.environ}
+    return told | {"PYTHONPATH": str(ROOT)}
+
+
 CONTENDERS = (
     Contender(RAW, ("httpx==0.28.1",), "raw_httpx"),
     # Its run-time dependencies and no more: httpcore imports trio where it is installed.
@@ -60,6 +66,12 @@ CONTENDERS = (
     Contender("openai 3.57.0", ("openai==3.57.0",), "with_openai", ("openai", "OpenAI")),
     Contender("groq 1.7.0", ("groq==1.7.0",), "with_openai", ("groq", "Groq")),
 )
+
+
+def contender(name: str) -> Contender:
+    """The contender of this name."""
+    return next(each for each in CONTENDERS if each.name == name)
+
 
 WORKS = {
     "chat": ("a chat call", 100),
@@ -104,14 +116,12 @@ class Running:
 def running(contender: Contender, url: str) -> Iterator[Running]:
     """The contender in a process of its own, which ends with the block."""
     script = SCRIPTS / f"{contender.script}.py"
-    told = {name: os.environ[name] for name in ("HOME", "LANG", "PATH", "TMPDIR") if name in os.environ}
-    told["PYTHONPATH"] = str(ROOT)
     process = subprocess.Popen(
         [contender.python(), script, url, *contender.arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=told,
+        env=surroundings(),
     )
     try:
         yield Running(process)

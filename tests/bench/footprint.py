@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from .client import CONTENDERS, OURS, ROOT
+from .client import OURS, contender, surroundings
 
 ROUNDS = 11
 URL = "https://api.mistral.ai"
@@ -42,6 +42,12 @@ IMPORTS = {
     "mistralai 3.7.0, and build a client": Program("mistralai 3.7.0", _OFFICIAL + _ONE),
     "openai 3.57.0, and build a client": Program("openai 3.57.0", _OPENAI + _ONE),
 }
+BUILT = {
+    "mistral_client": Program(OURS, _OURS + _ONE),
+    "httpx and one pydantic model": Program(OURS, f"{_RAW}{_ONE}\nclass Model(pydantic.BaseModel): field: int"),
+    "mistralai 3.7.0": Program("mistralai 3.7.0", _OFFICIAL + _ONE),
+}
+"""Programs whose imports are looked into."""
 KEPT = {
     "raw httpx and pydantic, one client": Program(OURS, _RAW + _ONE),
     "raw httpx and pydantic, 1,000 clients": Program(OURS, _RAW + _MANY),
@@ -58,11 +64,9 @@ class Footprint(NamedTuple):
 
 def run(program: Program) -> Footprint:
     """Once, in a process of its own."""
-    contender = next(each for each in CONTENDERS if each.name == program.contender)
-    told = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
-    told["PYTHONPATH"] = str(ROOT)
     line = f"{program.line}\nprint(open('/proc/self/statm').read().split()[1])"
-    process = subprocess.Popen([contender.python(), "-c", line], stdout=subprocess.PIPE, text=True, env=told)
+    python = contender(program.contender).python()
+    process = subprocess.Popen([python, "-c", line], stdout=subprocess.PIPE, text=True, env=surroundings())
     assert process.stdout is not None
     pages = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)

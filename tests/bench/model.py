@@ -80,8 +80,8 @@ def sparse(rounds: int = 3) -> list[Sparse]:
     with _copy() as path:
         for _ in range(rounds):
             for used in EXPERTS:
-                _use(path, used)
-                found[used].append(_tokens_a_second(path))
+                use_experts(path, used)
+                found[used].append(1 / seconds_a_token(path))
         header = read_header(path)
     sizes = {tensor.name: math.prod(tensor.shape) for tensor in header.tensors}
     total, of_experts = sum(sizes.values()), sum(size for name, size in sizes.items() if "_exps." in name)
@@ -96,20 +96,22 @@ def _copy() -> Iterator[Path]:
         yield Path(shutil.copy(default_model(), folder))
 
 
-def _use(path: Path, experts: int) -> None:
+def use_experts(path: Path, experts: int) -> None:
+    """Have a model file say that it uses so many for each token."""
     reader = gguf.GGUFReader(path, "r+")
     field = reader.fields["llama.expert_used_count"]
     field.parts[field.data[0]][:] = experts
     reader.data.flush()
 
 
-def _tokens_a_second(path: Path, tokens: int = 64) -> float:
+def seconds_a_token(path: Path, tokens: int = 64) -> float:
+    """Between the tokens of one answer."""
     times: list[float] = []
     with LlamaCppEngine(path, slots=1, threads=THREADS, context_length=256) as engine:
         prompt = engine.tokenize(["Once upon a time there was a king who lived in a castle by the sea, and"])
         sampling = Sampling(max_tokens=tokens, temperature=0)
         engine.generate(prompt, sampling, lambda _piece: times.append(time.perf_counter()) or False)
-    return (len(times) - 1) / (times[-1] - times[0])
+    return (times[-1] - times[0]) / (len(times) - 1)
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ def streams(speeds: Speeds) -> None:
     figure, axes = _axes(2.8)
     width = 0.8 / len(NAMES)
     for position, name in enumerate(NAMES):
-        shade = _OURS if name == SERVE else (0.35 + 0.15 * position,) * 3
+        shade = _OURS if name == SERVE else (0.35 + 0.12 * position,) * 3
         axes.bar(
             [at + position * width for at in range(len(STREAMS))],
             [speeds.tokens_a_second(name, count) for count in STREAMS],
@@ -45,10 +45,12 @@ def streams(speeds: Speeds) -> None:
             label=name,
             color=shade,
         )
-    axes.set_xticks([at + 1.5 * width for at in range(len(STREAMS))], [str(count) for count in STREAMS])
+    axes.set_xticks(
+        [at + (len(NAMES) - 1) / 2 * width for at in range(len(STREAMS))], [str(count) for count in STREAMS]
+    )
     axes.set_xlabel("streams at once")
     axes.set_ylabel("tokens/s")
-    figure.legend(loc="outside upper center", ncols=len(NAMES), frameon=False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
     _save(figure, "streams")
 
 

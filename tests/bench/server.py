@@ -2,7 +2,8 @@
 python -m tests.bench.server.
 
 The same file of weights, threads and slots; only one of the contenders answers at a time, and a round gives each a turn.
-Figures are medians of rounds, ratios are taken within a round.
+Figures are medians of rounds, ratios are taken within a round. `transformers serve` has the same weights as a checkpoint
+in float16, and takes a minute for what the others do in seconds: it has one round, with nobody else there.
 """
 
 from __future__ import annotations
@@ -12,15 +13,21 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from mistral_client.server.weights import default_model
+from mistral_client.server.weights.export import export_safetensors
 
+from ..compat.environments import environment
+from ..oracle.__main__ import packages
+from ..oracle.transformers_serve import transformers_serve
 from ..server.process import Process
 from .client import ROOT, SCRIPTS
 from .contenders.answers import CONTEXT, SLOTS, THREADS
@@ -29,7 +36,8 @@ SERVE = "mistral-client serve"
 LOCAL = "local mode"
 THEIRS = "llama.cpp's server"
 ENGINE = "the engine itself"
-NAMES = (THEIRS, SERVE, LOCAL, ENGINE)
+TRANSFORMERS = "transformers serve"
+NAMES = (THEIRS, SERVE, LOCAL, ENGINE, TRANSFORMERS)
 STREAMS = (1, 4, 8)
 PROMPTS = ("short", "first turn", "second turn")
 TOKENS = 64
@@ -47,9 +55,12 @@ class Answer:
 
 
 class Reader:
-    """Reads answers of a contender, in a process of its own."""
+    """Reads answers of a contender, in a process of its own.
 
-    def __init__(self, *arguments: object) -> None:
+    server: the process that answers, where that is another. pids: of both.
+    """
+
+    def __init__(self, *arguments: object, server: int | None = None) -> None:
         environment = os.environ | {
             "PYTHONPATH": str(ROOT),
             "MISTRAL_LOCAL_SLOTS": str(SLOTS),
@@ -63,6 +74,7 @@ class Reader:
             text=True,
             env=environment,
         )
+        self.pids = [self._process.pid, *([] if server is None else [server])]
 
     def answers(self, conversations: Sequence[Any], tokens: int, temperature: float = 0.0) -> list[Answer]:
         """One for each conversation, all asked for at once."""
@@ -99,15 +111,29 @@ def contenders() -> Iterator[dict[str, Reader]]:
         assert theirs.stdout is not None
         address = theirs.stdout.readline().strip()
         readers = {
-            SERVE: Reader("http", f"http://127.0.0.1:{server.address[1]}", "key"),
+            SERVE: Reader("http", f"http://127.0.0.1:{server.address[1]}", "mistral-tiny", server=server.popen.pid),
             LOCAL: Reader("local", path),
-            THEIRS: Reader("http", address, "key"),
+            THEIRS: Reader("http", address, "mistral-tiny", server=theirs.pid),
             ENGINE: Reader("engine", path),
         }
         for reader in readers.values():
             ending.callback(reader.close)
             reader.answers([said("Hello.")], 4)  # loads the model, where that waits for the first request
         yield readers
+
+
+@contextmanager
+def with_transformers() -> Iterator[dict[str, Reader]]:
+    """`transformers serve`, ready, as it is: it answers one request after another."""
+    python = environment(ROOT / ".oracle" / "environment", packages())
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = export_safetensors(default_model(), Path(folder, "mixtral"), progress=False)
+        with (
+            transformers_serve(python, checkpoint, Path(folder, "log")) as url,
+            closing(Reader("http", url, checkpoint)) as reader,
+        ):
+            reader.answers([said("Hello.")], 4)
+            yield {TRANSFORMERS: reader}
 
 
 def said(text: str) -> list[dict[str, str]]:
@@ -134,8 +160,8 @@ class Speeds:
     first: dict[tuple[str, str], list[float]] = field(default_factory=dict)
 
     def ratio(self, name: str, streams: int, to: str = THEIRS) -> float:
-        """Of the tokens a second; the median of the rounds' ratios."""
-        pairs = zip(self.tokens[name, streams], self.tokens[to, streams], strict=True)
+        """Of the tokens a second; the median of the ratios of the rounds that both had."""
+        pairs = zip(self.tokens[name, streams], self.tokens[to, streams], strict=False)
         return statistics.median(one / other for one, other in pairs)
 
     def tokens_a_second(self, name: str, streams: int) -> float:
@@ -150,13 +176,19 @@ def measure(rounds: int = ROUNDS) -> Speeds:
     speeds = Speeds()
     with contenders() as readers:
         for _ in range(rounds):
-            for streams in STREAMS:
-                for name, reader in readers.items():
-                    speeds.tokens.setdefault((name, streams), []).append(_tokens_a_second(reader, streams))
-            for name, reader in readers.items():
-                for prompt, seconds in _first_tokens(reader).items():
-                    speeds.first.setdefault((name, prompt), []).append(seconds)
+            _round(speeds, readers)
+    with with_transformers() as readers:
+        _round(speeds, readers)
     return speeds
+
+
+def _round(speeds: Speeds, readers: Mapping[str, Reader]) -> None:
+    for streams in STREAMS:
+        for name, reader in readers.items():
+            speeds.tokens.setdefault((name, streams), []).append(_tokens_a_second(reader, streams))
+    for name, reader in readers.items():
+        for prompt, seconds in _first_tokens(reader).items():
+            speeds.first.setdefault((name, prompt), []).append(seconds)
 
 
 def _tokens_a_second(reader: Reader, streams: int) -> float:

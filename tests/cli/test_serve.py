@@ -174,6 +174,35 @@ def test_another_address_with_a_key(served):
     assert answer.status_code == 200
 
 
+def test_the_inspector_says_where_it_is(command, baby):
+    for options, there in (
+        (["--host", "127.0.0.1"], r"http://127\.0\.0\.1:\d+/"),
+        (["--host", "0.0.0.0", "--api-key", "secret"], r"http://localhost:\d+/"),
+        (["--no-inspector"], None),
+    ):
+        process = command("serve", "--model", baby, "--port", 0, *options)
+        shown = process.read_until(process.stderr, "export MISTRAL_ENDPOINT=")
+        said = re.search(r"^The inspector shows what is asked: (.*)$", shown, re.MULTILINE)
+        url = process.stderr.readline().strip().replace("0.0.0.0", "127.0.0.1")
+        page = httpx.get(f"{url}/", trust_env=False)
+        assert (page.status_code, "<title>Inspector</title>" in page.text) == ((200, True) if there else (404, False))
+        assert re.fullmatch(there, said[1]) if there else said is None
+        process.terminate()
+        assert process.finish()[0] == 0
+
+
+def test_an_open_inspector_holds_nothing_up(served):
+    process, url = served("--grace", 20)
+    with httpx.stream("GET", f"{url}/inspector/events", trust_env=False) as response:
+        lines = response.iter_lines()
+        next(lines)
+        begun = time.monotonic()
+        process.terminate()
+        assert [line for line in lines if line] == []
+        assert process.finish() == (0, "", "")
+    assert time.monotonic() - begun < 15
+
+
 def test_keys_that_cannot_be_used(invoke, tmp_path):
     (tmp_path / "empty").write_text("# nobody\n")
     (tmp_path / "bytes").write_bytes(b"\xff")

@@ -15,7 +15,9 @@ import pytest
 
 from mistral_client import MistralClient
 
-from .conftest import messages
+pytest.importorskip("ray", reason="make cluster has it")
+
+from .two_nodes import messages
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from .driving import CONTRACT, Outcome, drive, standard
+from .driving import CONTRACT, Outcome, drive, example, standard
 from .environments import CLIENTS, interpreter
 from .server import serving
 
@@ -45,6 +45,11 @@ def main() -> int:
                 print("", f"{client.name}, standard tests of {client.packages[-1]}: {counts}", sep="\n")
                 print(*(f"n/a {line}" for line in ended.skipped), *(f"✗ {line}" for line in ended.failed), sep="\n")
                 holes += len(ended.failed) + (not ended.passed)
+        for client in wanted:
+            if client.example:
+                wrong = example(client, interpreter(client, FOLDER), url)
+                print("", f"examples/{client.example}.py: {wrong or 'as it should'}", sep="\n")
+                holes += bool(wrong)
     return 1 if holes or not wanted else 0
 
 

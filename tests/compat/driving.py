@@ -1,15 +1,18 @@
 """Runs a client's driver in the client's environment and reads how each line of the contract ended; likewise the
-standard tests of its field."""
+standard tests of its field, and the example that uses it."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
+
+from tests.test_examples import OUTPUT, ROOT
 
 from .environments import Client, script
 from .server import KEY
@@ -74,16 +77,27 @@ def standard(client: Client, python: Path, url: str) -> Standard:
     return Standard(len(tests) - len(skipped) - len(failed), skipped, failed)
 
 
+def example(client: Client, python: Path, url: str) -> str:
+    """What is wrong with what the example says; nothing if all is well."""
+    command = [python, ROOT / "examples" / f"{client.example}.py"]
+    try:
+        done = _run(command, url, MISTRAL_ENDPOINT=url, MISTRAL_API_KEY=KEY)
+    except subprocess.TimeoutExpired:
+        return f"no end after {SECONDS} s"
+    said = done.stdout + done.stderr
+    return "" if done.returncode == 0 and re.fullmatch(OUTPUT[client.example], said) else said[-500:] or "nothing said"
+
+
 def _ended(test: ElementTree.Element, end: ElementTree.Element) -> str:
     return f"{test.get('name')}: {end.get('message', '').splitlines()[0][:200]}"
 
 
-def _run(command: list[Path | str], url: str) -> subprocess.CompletedProcess[str]:
+def _run(command: list[Path | str], url: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Nothing of this project, and nothing of the developer's settings, reaches the client."""
     told = {
         name: os.environ[name]
         for name in ("HOME", "LANG", "PATH", "SYSTEMROOT", "TEMP", "TMPDIR")
         if name in os.environ
     }
-    told |= {"COMPAT_URL": url, "COMPAT_KEY": KEY, "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
+    told |= {"COMPAT_URL": url, "COMPAT_KEY": KEY, "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1", **more}
     return subprocess.run(command, env=told, capture_output=True, text=True, timeout=SECONDS)

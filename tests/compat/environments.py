@@ -24,6 +24,8 @@ class Client:
     driver: str
     standard: str = ""
     """Tests of its field's own that it must pass: a file for pytest."""
+    example: str = ""
+    """The one of our examples that uses it."""
 
 
 CLIENTS = (
@@ -38,6 +40,7 @@ CLIENTS = (
         ("langchain-mistralai==1.1.6", "langchain-tests==1.1.9"),
         "with_langchain",
         "standard_langchain",
+        "langchain_chat",
     ),
     Client("litellm 1.110.2", ("litellm==1.110.2",), "with_litellm"),
     Client(

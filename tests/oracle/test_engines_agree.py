@@ -55,6 +55,13 @@ def test_64_greedy_tokens_and_their_log_probabilities(engines, listener, questio
     assert max(abs(token.logprob - same.logprob) for token, same in zip(ours, theirs, strict=True)) < 1e-4
 
 
+@pytest.mark.parametrize("question", QUESTIONS, ids=range(len(QUESTIONS)))
+def test_tokens_stand_for_the_same_texts(engines, question):
+    one, other = engines
+    prompt = one.tokenize([1, f"[INST] {question} [/INST]", 2])
+    assert one.texts_of(prompt) == other.texts_of(prompt)
+
+
 def test_penalties_lead_to_the_same_tokens(engines, listener):
     penalised = Sampling(
         temperature=0, max_tokens=48, repetition_penalty=1.3, frequency_penalty=0.4, presence_penalty=0.7

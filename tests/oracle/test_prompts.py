@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-pytest.importorskip("mistral_common")
+pytest.importorskip("mistral_common", minversion="1.13")
 pytest.importorskip("sentencepiece")
 
 import gguf

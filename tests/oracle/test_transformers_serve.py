@@ -1,15 +1,9 @@
-"""The client with a server of somebody else's: `transformers serve`, which speaks OpenAI's wire."""
+"""The client with a server of somebody else's: `transformers serve`."""
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import sys
-import time
-from contextlib import closing
 
-import httpx
 import pytest
 
 pytest.importorskip("torch")
@@ -19,37 +13,17 @@ from mistral_client import InvalidRequestError, NotFoundError
 from mistral_client.server.engines.transformers import TransformersEngine
 from tests.server.serving import serving
 
+from .transformers_serve import transformers_serve
+
 HELLO = [{"role": "user", "content": "What is in a name?"}]
 GREEDY = {"temperature": 0.0, "max_tokens": 24}
 
 
 @pytest.fixture(scope="module")
 def url(pair, tmp_path_factory):
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(pair.safetensors)]
-    said = tmp_path_factory.mktemp("serve") / "said"
-    with said.open("w") as log:
-        offline = os.environ | {"HF_HUB_OFFLINE": "1"}
-        process = subprocess.Popen([*command, "--port", str(port)], env=offline, stdout=log, stderr=log)
-    try:
-        _wait_for(url := f"http://localhost:{port}", process, said)
+    log = tmp_path_factory.mktemp("serve") / "said"
+    with transformers_serve(sys.executable, pair.safetensors, log) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _wait_for(url, process, said):
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            httpx.get(f"{url}/health")
-        except httpx.TransportError:
-            time.sleep(0.2)
-        else:
-            return
-    raise RuntimeError(f"the server did not start: {said.read_text()}")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mistral_client.cli.http_server import Server
+from mistral_client.server.admission import WAITING
 from mistral_client.server.catalogue import Catalogue
 from mistral_client.server.guard import Guard
 from mistral_client.server.loading import Loaded
@@ -23,12 +24,13 @@ def serving(
     engine: EchoEngine | None = None,
     models: Catalogue | None = None,
     log_level: str = "critical",
+    queue: int = WAITING,
     **options: Any,
 ) -> Iterator[tuple[Server, str]]:
     """The server and its address, until the block is left."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        offered = models or Models([Loaded("echo", "", engine or EchoEngine())])
+        offered = models or Models([Loaded("echo", "", engine or EchoEngine())], queue=queue)
         server = Server(offered, log_level, guard=guard, **{"grace": 0, **options})
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()

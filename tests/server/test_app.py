@@ -32,6 +32,7 @@ from mistral_client.server.engine import (
     GenerationCancelled,
     Piece,
     TokenLogprob,
+    TokenText,
 )
 from mistral_client.server.errors import WireError
 from mistral_client.server.loading import Loaded
@@ -65,6 +66,10 @@ class EchoEngine:
 
     def tokenize(self, parts):
         return [token for part in parts for token in ([part] if isinstance(part, int) else map(ord, part))]
+
+    def texts_of(self, tokens):
+        names = {0: b"<|im_start|>", 1: b"<|im_end|>"}
+        return [TokenText(names.get(token) or chr(token).encode(), token in names) for token in tokens]
 
     def generate(self, prompt: Sequence[int], sampling, emit) -> Generation:
         text = "".join(map(chr, prompt))

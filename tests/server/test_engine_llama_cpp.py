@@ -12,7 +12,7 @@ from pathlib import Path
 
 import gguf
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mistral_client.server import grammar, weights
@@ -101,6 +101,16 @@ def test_no_text_becomes_a_control_token(engine, text):
     )
     # SentencePiece puts a space in front, and cannot tell its own mark from one.
     assert spelled.decode() == (" " + text.replace("▁", " ") if text else "")
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=8), min_size=1).map("".join))
+def test_tokens_stand_for_the_text_that_they_come_from(engine, text):
+    texts = engine.texts_of([1, *engine.tokenize([text]), 2])
+    assert [each.is_control for each in texts] == [True, *[False] * (len(texts) - 2), True]
+    assert (texts[0].text, texts[-1].text) == (b"<s>", b"</s>")
+    # SentencePiece puts a space in front.
+    assert b"".join(each.text for each in texts[1:-1]).decode() in {text, f" {text}"}
 
 
 def test_a_control_token_that_the_file_calls_a_word(tmp_path, monkeypatch):

@@ -31,6 +31,7 @@ from mistral_client.server.engine import (
     Part,
     Sampling,
     TokenLogprob,
+    TokenText,
     UnsupportedError,
 )
 from mistral_client.server.weights import (
@@ -189,6 +190,16 @@ class LlamaCppEngine:
         with self._lifetime.in_use():
             return self._tokens(content)
 
+    def texts_of(self, tokens: Sequence[int]) -> list[TokenText]:
+        with self._lifetime.in_use():
+            spelled = self._tokenizer({"content": list(tokens), "with_pieces": True})
+        control = set(self._control_ids.values())
+        # Where a token is no whole text llama.cpp gives its bytes as numbers.
+        return [
+            TokenText(piece.encode() if isinstance(piece := entry["piece"], str) else bytes(piece), token in control)
+            for token, entry in zip(tokens, spelled, strict=True)
+        ]
+
     def generate(self, prompt: Sequence[int], sampling: Sampling, emit: Emit) -> Generation:
         if self._is_embedding_model:
             raise UnsupportedError("the model is made for embeddings and writes no text")
@@ -236,14 +247,18 @@ class LlamaCppEngine:
         self.close()
 
     def _tokens(self, content: Sequence[str | int], *, framed: bool = False) -> list[int]:
-        body = json.dumps({"content": content, "add_special": framed, "parse_special": False})
+        tokens: list[int] = self._tokenizer({"content": content, "add_special": framed, "parse_special": False})
+        return tokens
+
+    def _tokenizer(self, asked: Mapping[str, Any]) -> list[Any]:
+        body = json.dumps(asked)
         try:
             response = self._http.post("/tokenize", content=body, headers={"Content-Type": "application/json"})
         except httpx.HTTPError as error:
             raise EngineError(f"llama.cpp's tokenizer did not answer: {error}") from error
         if response.status_code != httpx.codes.OK:
             raise EngineError(f"llama.cpp cannot tokenize the prompt: {_reason(response)}")
-        tokens: list[int] = response.json()["tokens"]
+        tokens: list[Any] = response.json()["tokens"]
         return tokens
 
     def _frame(self) -> tuple[list[int], list[int]]:

@@ -26,6 +26,7 @@ from mistral_client.server.engine import (
     Part,
     Sampling,
     TokenLogprob,
+    TokenText,
     UnsupportedError,
 )
 from mistral_client.server.weights import Checkpoint, WeightsError, check_checkpoint
@@ -129,6 +130,9 @@ class TransformersEngine:
             raise ContextLengthError(least, self._context_length, at_least=True)
         with self._in_use():
             return self._vocabulary.tokenize(parts)
+
+    def texts_of(self, tokens: Sequence[int]) -> list[TokenText]:
+        return [TokenText(self._vocabulary.bytes_of(token), self._vocabulary.is_control(token)) for token in tokens]
 
     def generate(self, prompt: Sequence[int], sampling: Sampling, emit: Emit) -> Generation:
         """As every engine does, but `UnsupportedError` for an answer that has to follow a grammar."""

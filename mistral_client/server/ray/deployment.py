@@ -26,6 +26,10 @@ _BESIDE = 4
 """Requests at a replica beside those that its queue holds: for cards, metrics and health."""
 
 
+_UPSCALE_DELAY = 10.0
+"""Seconds of more requests than slots before there is another replica. Serve waits for thirty, a load takes less."""
+
+
 class Settings(BaseModel):
     """What a deployment is told; in `serve run` as `name=value`, in a config file below `args`.
 
@@ -126,6 +130,7 @@ def build(settings: Settings) -> serve.Application:
             "min_replicas": settings.replicas,
             "max_replicas": settings.max_replicas,
             "target_ongoing_requests": settings.slots,
+            "upscale_delay_s": _UPSCALE_DELAY,
         }
         told = told.options(num_replicas=None, autoscaling_config=scaling)
     return cast("serve.Application", told.bind(settings))

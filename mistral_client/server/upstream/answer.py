@@ -19,7 +19,6 @@ from mistral_client.models.chat_completion import (
     ChatMessage,
     DeltaMessage,
     FinishReason,
-    FunctionCall,
     Logprobs,
     Role,
     TextChunk,
@@ -28,7 +27,7 @@ from mistral_client.models.chat_completion import (
 )
 from mistral_client.models.common import UsageInfo
 
-from ..engine import Generation
+from ..engine import Generation, Piece
 from ..metrics import Observation
 from .failure import no_call, of_upstream
 from .request import call_id, must_call
@@ -56,6 +55,8 @@ class Answer:
             raise no_call()
         usage = _usage(answer.usage)
         choices = [self._choice(choice, usage) for choice in answer.choices]
+        for choice in choices:
+            self._observation.whole(choice.index, _said(cast("Content", choice.message.content)))
         self._ended(usage, [str(choice.finish_reason) for choice in choices])
         return ChatCompletionResponse(
             id=self._id,
@@ -76,38 +77,34 @@ class Answer:
             yield self._event(index, DeltaMessage(role=Role.assistant, content=""))
             if self.prefix:
                 yield self._event(index, DeltaMessage(content=self.prefix))
-        calls: dict[int, dict[int, ToolCall]] = {}
         reasons: dict[int, str] = {}
-        usage: UsageInfo | None = None
         try:
             async for chunk in asked.result:
-                usage = chunk.usage or usage
                 for choice in chunk.choices:
-                    gathered = calls.setdefault(choice.index, {})
-                    for call in choice.delta.tool_calls or ():
-                        _gather(gathered, call)
                     if (content := _content(choice.delta)) or choice.logprobs is not None:
-                        self._observation.token()
+                        self._observation.token(choice.index, Piece(_said(content)))
                         yield self._event(choice.index, DeltaMessage(content=content), choice.logprobs)
                     if choice.finish_reason is not None:
                         reasons[choice.index] = choice.finish_reason
+            answer = await asked.result.final_response()
         except MistralException as error:
             asked.failure = error
             self.failed = True
             yield encode_event(of_upstream(error).json(), "error")
             return
+        calls = {choice.index: choice.message.tool_calls or [] for choice in answer.choices}
         if must_call(self._body) and not any(calls.values()):
             self.failed = True
             yield encode_event(no_call().json(), "error")
             return
-        whole = _usage(usage)
-        told = {index: self._reason(reason, bool(calls[index]), whole) for index, reason in reasons.items()}
-        self._ended(whole, [*told.values()])
+        usage = _usage(answer.usage)
+        told = {index: self._reason(reason, bool(calls[index]), usage) for index, reason in reasons.items()}
+        self._ended(usage, [*told.values()])
         for position, (index, reason) in enumerate(told.items(), start=1):
             delta = DeltaMessage(content="")
             if calls[index]:
-                delta.tool_calls = [_call(number, call) for number, call in enumerate(calls[index].values())]
-            yield self._event(index, delta, reason=reason, usage=whole if position == len(told) else None)
+                delta.tool_calls = [_call(number, call) for number, call in enumerate(calls[index])]
+            yield self._event(index, delta, reason=reason, usage=usage if position == len(told) else None)
         yield encode_event("[DONE]")
 
     def _choice(self, choice: ChatCompletionResponseChoice, usage: UsageInfo) -> ChatCompletionResponseChoice:
@@ -162,9 +159,9 @@ class Answer:
         return encode_event(chunk.model_dump_json(exclude_unset=True))
 
 
-def _usage(given: UsageInfo | None) -> UsageInfo:
+def _usage(given: UsageInfo) -> UsageInfo:
     """The three counts of Mistral's."""
-    prompt, total = (given.prompt_tokens, given.total_tokens) if given else (0, 0)
+    prompt, total = given.prompt_tokens, given.total_tokens
     return UsageInfo(prompt_tokens=prompt, total_tokens=total, completion_tokens=total - prompt)
 
 
@@ -179,16 +176,12 @@ def _content(message: ChatMessage | DeltaMessage) -> Content:
     return [thinking, TextChunk(text=text)] if text else [thinking]
 
 
-def _gather(calls: dict[int, ToolCall], piece: ToolCall) -> None:
-    """Put a piece of a call to those before it."""
-    number = len(calls) if piece.index is None else piece.index
-    known = calls.setdefault(number, ToolCall(id=piece.id, function=FunctionCall()))
-    known.function.name = known.function.name or piece.function.name
-    known.function.arguments = _text(known) + _text(piece)
-
-
-def _text(call: ToolCall) -> str:
-    return call.function.arguments if isinstance(call.function.arguments, str) else ""
+def _said(content: Content) -> str:
+    """All of its text in one, for who looks."""
+    if isinstance(content, str):
+        return content
+    parts = [part.thinking if isinstance(part, ThinkingChunk) else [{"text": part.text}] for part in content]
+    return "".join(str(text["text"]) for part in parts for text in part)
 
 
 def _call(number: int, call: ToolCall) -> ToolCall:

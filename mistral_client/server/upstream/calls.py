@@ -21,6 +21,7 @@ from mistral_client.models.fim import FIMCompletionRequest
 from .. import errors
 from ..app import client_key, the_models, whole_answer
 from ..connection import EventStream, while_connected
+from ..inspector.recorder import call_of
 from ..metrics import Observation
 from ..rate_limit import spend
 from . import embeddings
@@ -62,13 +63,18 @@ def add_calls(app: FastAPI) -> None:
         answer = await while_connected(request.receive, whole)
         if answer is not None:
             spend(request.scope, answer.usage.prompt_tokens)
+            if (call := call_of(request)) is not None:
+                call.prompt_tokens = answer.usage.prompt_tokens
         return whole_answer(answer)
 
 
 async def _answered(request: Request, upstreams: Upstreams, body: ChatCompletionRequest) -> Response:
     request.state.model = body.model
     offered = upstreams.offered(body.model)
-    observation = Observation(offered.metrics, partial(spend, request.scope))
+    call = call_of(request)
+    if call is not None:
+        call.ready(body.model, 0)
+    observation = Observation(offered.metrics, partial(spend, request.scope), call)
     answer = Answer(body, observation)
 
     def arguments(upstream: Upstream) -> dict[str, Any]:

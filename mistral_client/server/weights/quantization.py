@@ -71,7 +71,8 @@ def q4_k(q4_1: Bytes) -> Bytes:
     above = weights + (d_min * of_minima)[..., None]
     nearest = np.rint(_quotient(above, steps))
     packed = _nibbles(np.clip(nearest, 0, 15).astype(np.uint8).reshape(-1, 2, BLOCK)).reshape(-1, SUPER_BLOCK // 2)
-    return np.concatenate([_halves(d), _halves(d_min), _packed_six(of_scales, of_minima), packed], axis=1).reshape(-1)
+    rows: Bytes = np.concatenate([_halves(d), _halves(d_min), _packed_six(of_scales, of_minima), packed], axis=1)
+    return rows.reshape(-1)
 
 
 def _fit(weighted: Floats, importance: Floats, quants: Floats) -> tuple[Floats, Floats]:
@@ -116,4 +117,5 @@ def _packed_six(scales: Bytes, minima: Bytes) -> Bytes:
         low_minima | (high_minima >> 4) << 6,
         (high_scales & 15) | (high_minima & 15) << 4,
     ]
-    return np.concatenate(columns, axis=1).astype(np.uint8)
+    packed: Bytes = np.concatenate(columns, axis=1).astype(np.uint8)
+    return packed

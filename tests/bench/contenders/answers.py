@@ -1,6 +1,6 @@
 """What each contender for the server's part does: reads answers of the default Mixtral, several at once.
 
-python answers.py http URL KEY | local FILE | engine FILE
+python answers.py http URL MODEL | local FILE | engine FILE | callback FILE | native FILE
 
 Standard input has a line of JSON for each measurement, {"conversations": [[message, ...], ...], "tokens": n,
 "temperature": t}: one stream for each conversation, all at once. The answer is a line of JSON, a list for each stream:
@@ -18,16 +18,16 @@ CONTEXT = 1024
 THREADS = 2
 
 
-def over_http(url, key):
+def over_http(url, model):
     import httpx
 
-    http = httpx.Client(
-        base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=120, limits=httpx.Limits(max_connections=None)
-    )
+    # llama.cpp's server ends a connection that is idle for 5 s; one that it is about to end must not be used again.
+    limits = httpx.Limits(max_connections=None, keepalive_expiry=2.0)
+    http = httpx.Client(base_url=url, headers={"Authorization": "Bearer key"}, timeout=300, limits=limits)
 
     def stream(messages, tokens, temperature):
         options = {"max_tokens": tokens, "temperature": temperature, "stream": True}
-        body = {"model": "mistral-tiny", "messages": messages, **options}
+        body = {"model": model, "messages": messages, **options}
         with http.stream("POST", "/v1/chat/completions", json=body) as response:
             response.raise_for_status()
             for line in response.iter_lines():
@@ -50,16 +50,25 @@ def locally(path):
     return stream
 
 
-def by_the_engine(path):
-    from mistral_client.server.engine import Sampling
+def loaded(path):
     from mistral_client.server.engines.llama_cpp import LlamaCppEngine
 
-    engine = LlamaCppEngine(path, context_length=CONTEXT, slots=SLOTS, threads=THREADS)
+    return LlamaCppEngine(path, context_length=CONTEXT, slots=SLOTS, threads=THREADS)
+
+
+def prompted(engine, messages):
     begin, end = engine.token_id("<|im_start|>"), engine.token_id("<|im_end|>")
+    said = [[begin, f"{each['role']}\n{each['content']}", end, "\n"] for each in messages]
+    return engine.tokenize([part for parts in said for part in parts] + [begin, "assistant\n"])
+
+
+def by_the_engine(path):
+    from mistral_client.server.engine import Sampling
+
+    engine = loaded(path)
 
     def stream(messages, tokens, temperature):
-        said = [[begin, f"{each['role']}\n{each['content']}", end, "\n"] for each in messages]
-        prompt = engine.tokenize([part for parts in said for part in parts] + [begin, "assistant\n"])
+        prompt = prompted(engine, messages)
         pieces = queue.SimpleQueue()
 
         def generate():
@@ -70,6 +79,25 @@ def by_the_engine(path):
         threading.Thread(target=generate).start()
         while (text := pieces.get()) is not None:
             yield text
+
+    return stream
+
+
+def natively(path, with_callback):
+    """llama.cpp without the engine around it: its text at the end, and until then nothing, or a callback that does
+    nothing."""
+    from mistral_client.server.engine import Sampling
+
+    engine = loaded(path)
+
+    def stream(messages, tokens, temperature):
+        prompt = prompted(engine, messages)
+        request = engine._request(prompt, Sampling(temperature=temperature, max_tokens=tokens), tokens)
+        if with_callback:
+            engine._server.handle_completions(request, lambda _chunk: False)
+            yield "the end"
+        else:
+            yield engine._server.handle_completions(request | {"stream": False})["choices"][0]["text"]
 
     return stream
 
@@ -85,7 +113,13 @@ def read(pieces, begun, into):
 
 def main():
     kind, *arguments = sys.argv[1:]
-    stream = {"http": over_http, "local": locally, "engine": by_the_engine}[kind](*arguments)
+    stream = {
+        "http": over_http,
+        "local": locally,
+        "engine": by_the_engine,
+        "callback": lambda path: natively(path, with_callback=True),
+        "native": lambda path: natively(path, with_callback=False),
+    }[kind](*arguments)
     for line in sys.stdin:
         wanted = json.loads(line)
         answers = [[] for _ in wanted["conversations"]]
