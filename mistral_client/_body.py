@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import AsyncGeneratorType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -19,9 +19,6 @@ from ._exchange import Received
 from ._network import Stream, TimeLeft
 from ._transport import FAILURES
 from .exceptions import ProtocolError
-
-if TYPE_CHECKING:
-    from anyio.lowlevel import EventLoopToken
 
 LINGER = 0.05
 """Seconds to wait for the end of a response after `[DONE]`: read to its end, the connection can be used again."""

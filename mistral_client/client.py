@@ -56,7 +56,7 @@ from .models.rate_limit import RateLimit
 if TYPE_CHECKING:
     from ._structured import Form, ParsedChatCompletionResponse
     from ._tools import ToolRun, ToolStep
-    from .modern import Mistral  # noqa: F401  # for whoever imports it from here
+    from .modern import Mistral as Mistral  # noqa: PLC0414  # for whoever imports it from here
 
 _Receive = Callable[[httpx.Response], Response]
 

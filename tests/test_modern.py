@@ -8,8 +8,10 @@ import copy
 import inspect
 import json
 import logging
+import subprocess
 import sys
 import traceback
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -670,8 +672,8 @@ def test_the_key_is_shown_nowhere(raw_server, key):
     client.close()
 
 
-def test_the_local_server_asks_no_function_for_a_key():
-    with Mistral(pytest.fail, server_url="local") as client:
+def test_the_local_server_asks_no_function_for_a_key(baby):
+    with Mistral(pytest.fail, server_url=f"local:{baby}") as client:
         assert client.models.list().data
 
 
@@ -803,3 +805,54 @@ def test_names_are_found_where_later_clients_had_them():
 def test_an_image_may_be_an_object():
     image = models.ImageURL(url="data:,", detail="low")
     assert models.ImageURLChunk(image_url=image).image_url == {"url": "data:,", "detail": "low"}
+
+
+TYPED = """
+from typing import assert_type
+
+from pydantic import BaseModel
+
+from mistral_client import ChatCompletionResponse, ChatCompletionStreamResponse, Mistral, ParsedChatCompletionResponse
+from mistral_client import UserMessage
+from mistral_client.client import Mistral as There
+from mistral_client.models.models import ModelCapabilities
+from mistral_client.modern import UNSET, BackoffStrategy, EventStream, RetryConfig
+
+
+class City(BaseModel):
+    name: str
+
+
+def sync(client: Mistral) -> None:
+    messages = [UserMessage(content="hello")]
+    config = RetryConfig("backoff", BackoffStrategy(1, 2, 1.5, 3), True)
+    answer = client.chat.complete(model="m", messages=messages, temperature=UNSET, top_p=None, retries=config)
+    assert_type(answer, ChatCompletionResponse)
+    with client.chat.stream(model="m", messages=messages, stream=True) as stream:
+        assert_type(stream, EventStream)
+        for event in stream:
+            assert_type(event.data, ChatCompletionStreamResponse)
+    assert_type(client.chat.parse(City, model="m", messages=messages), ParsedChatCompletionResponse[City])
+    assert_type(client.models.retrieve(model_id="m").capabilities, ModelCapabilities)
+    client.chat.complete(model="m", messages=messages, temprature=1)  # type: ignore[call-arg]
+    client.nonsense  # type: ignore[attr-defined]
+
+
+async def asynchronous() -> None:
+    async with There(lambda: "key") as client:
+        assert_type(client, There)
+        answer = await client.chat.complete_async(model="m", messages=[{"role": "user", "content": "hello"}])
+        assert_type(answer, ChatCompletionResponse)
+        async for event in await client.chat.stream_async(model="m", messages=[]):
+            assert_type(event.data, ChatCompletionStreamResponse)
+        parsed = await client.chat.parse_async(response_format=City, model="m", messages=[])
+        assert_type(parsed.parsed, City)
+        await client.chat.complete_async(model="m", messages=[], temprature=1)  # type: ignore[call-arg]
+"""
+
+
+def test_the_type_checker_knows_it(tmp_path):
+    (tmp_path / "typed.py").write_text(TYPED)
+    program = [sys.executable, "-m", "mypy", "--strict", "--warn-unused-ignores", str(tmp_path / "typed.py")]
+    ran = subprocess.run(program, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
