@@ -176,13 +176,17 @@ class Imports:
             self._found(statement, Kind.by_hand, f"from {module} import *: import the names themselves")
             return
         by_home: dict[str, list[cst.ImportAlias]] = defaultdict(list)
-        modules: list[cst.BaseSmallStatement] = []
+        modules: list[cst.Import] = []
         for alias in statement.names:
             name = dotted(alias.name)
             variable = alias.evaluated_alias or name
             if is_module(f"{module}.{name}"):
-                held = self._modules[variable, f"{module}.{name}"]
-                modules.append(_bound(held.here() or PACKAGE, variable))
+                here = self._modules[variable, f"{module}.{name}"].here() or PACKAGE
+                above, _, last = here.rpartition(".")
+                if last == name:
+                    by_home[above].append(alias)
+                else:
+                    modules.append(_bound(here, variable))
             elif found := places(module, name):
                 by_home[found[0]].append(alias)
             else:
@@ -205,9 +209,5 @@ def _separated(aliases: list[cst.ImportAlias], last: cst.ImportAlias) -> list[cs
     ]
 
 
-def _bound(module: str, variable: str) -> cst.BaseSmallStatement:
-    """A module bound to a variable, as people write it."""
-    above, _, last = module.rpartition(".")
-    if above and last == variable:
-        return cst.ImportFrom(dotted_node(above), [cst.ImportAlias(cst.Name(last))])
+def _bound(module: str, variable: str) -> cst.Import:
     return cst.Import([cst.ImportAlias(dotted_node(module), asname=cst.AsName(cst.Name(variable)))])

@@ -69,8 +69,9 @@ def rewritten(source: str) -> str:
         ),
         (
             "from mistralai import exceptions as e\ntry: pass\nexcept e.MistralException: pass",
-            "import mistral_client.exceptions as e\ntry: pass\nexcept e.MistralException: pass",
+            "from mistral_client import exceptions as e\ntry: pass\nexcept e.MistralException: pass",
         ),
+        ("from mistralai import Mistral, models as m", "from mistral_client import Mistral, models as m"),
         (
             "from mistralai.client import models, errors\nmodels.UserMessage, errors.SDKError",
             "from mistral_client import models\nimport mistral_client.exceptions as errors\nmodels.UserMessage, errors.SDKError",
