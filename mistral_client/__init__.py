@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
     from .hooks import AttemptInfo, CallInfo, Hooks, RequestInfo
     from .models.chat_completion import (
+        AssistantMessage,
         AudioChunk,
         ChatCompletionRequest,
         ChatCompletionResponse,
@@ -70,22 +71,27 @@ if TYPE_CHECKING:
         ResponseFormat,
         ResponseFormats,
         Role,
+        SystemMessage,
         TextChunk,
         ThinkingChunk,
         Tool,
         ToolCall,
         ToolChoice,
+        ToolMessage,
         ToolType,
+        UserMessage,
     )
     from .models.common import UsageInfo
     from .models.embeddings import EmbeddingObject, EmbeddingRequest, EmbeddingResponse
     from .models.fim import FIMCompletionRequest
     from .models.models import ModelCard, ModelDeleted, ModelList, ModelPermission
     from .models.rate_limit import RateLimit
+    from .modern import Mistral
     from .tokens import check_context, count_tokens
 
 __all__ = [
     "ArgumentError",
+    "AssistantMessage",
     "AsyncChatStream",
     "AsyncParsedChatStream",
     "AttemptInfo",
@@ -118,6 +124,7 @@ __all__ = [
     "JSONSchema",
     "Limits",
     "LocalModelError",
+    "Mistral",
     "MistralAPIException",
     "MistralAPIStatusException",
     "MistralAsyncClient",
@@ -148,16 +155,19 @@ __all__ = [
     "ServerError",
     "StreamInterrupted",
     "StreamTimeout",
+    "SystemMessage",
     "TextChunk",
     "ThinkingChunk",
     "TooManyToolSteps",
     "Tool",
     "ToolCall",
     "ToolChoice",
+    "ToolMessage",
     "ToolRun",
     "ToolStep",
     "ToolType",
     "UsageInfo",
+    "UserMessage",
     "__version__",
     "check_context",
     "count_tokens",
@@ -174,6 +184,7 @@ _HOMES = (
     "models.embeddings",
     "models.chat_completion",
     "models.fim",
+    "models.modern",
     "_config",
     "_limiter",
     "hooks",
@@ -181,13 +192,14 @@ _HOMES = (
     "async_client",
     "_structured",
     "_tools",
+    "modern",
     "_install",
     "tokens",
 )
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
+    if name in __all__ or name[:1].isupper():  # those of later clients too
         for home in _HOMES:
             module = import_module(f".{home}", __name__)
             if name in vars(module):

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import AsyncGeneratorType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -19,9 +19,6 @@ from ._exchange import Received
 from ._network import Stream, TimeLeft
 from ._transport import FAILURES
 from .exceptions import ProtocolError
-
-if TYPE_CHECKING:
-    from anyio.lowlevel import EventLoopToken
 
 LINGER = 0.05
 """Seconds to wait for the end of a response after `[DONE]`: read to its end, the connection can be used again."""
@@ -75,9 +72,8 @@ async def run_out(pieces: AsyncGeneratorType[bytes, None]) -> None:
                 pass
 
 
-def close_soon(token: EventLoopToken, close: Callable[[], Coroutine[object, object, None]]) -> None:
+def close_soon(loop: Any, close: Callable[[], Coroutine[object, object, None]]) -> None:
     """Have an event loop close something, from wherever the garbage collector runs."""
-    loop: Any = token.native_token
     with suppress(RuntimeError):  # the loop has ended, and its connections with it
         if hasattr(loop, "create_task"):  # asyncio's, which a synchronous client does not import
             loop.call_soon_threadsafe(lambda: loop.create_task(close()))

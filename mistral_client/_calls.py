@@ -7,12 +7,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypedDict, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from ._headers import flaw, merged
+from ._retry import RetryPolicy
 from .exceptions import ArgumentError
 from .models.chat_completion import (
     ChatCompletionRequest,
@@ -37,20 +38,20 @@ Messages = Iterable[ChatMessage | Mapping[str, Any]]
 class CallOptions(TypedDict, total=False):
     """What every method takes by keyword, for one call.
 
-    timeout, deadline: seconds, in place of the client's. max_retries: likewise.
+    timeout, deadline: seconds, in place of the client's. max_retries: likewise, or a `RetryPolicy`.
     extra_headers: sent beside the client's own.
     extra_body: fields that another server wants, put into the body unchecked.
     """
 
     timeout: float | None
     deadline: float | None
-    max_retries: int | None
+    max_retries: int | RetryPolicy | None
     extra_headers: Mapping[str, str] | None
     extra_body: Mapping[str, Any] | None
 
 
-class AnswerOptions(CallOptions, total=False):
-    """What `chat`, `chat_stream` and `run_tools` take by keyword; `ChatCompletionRequest` says what each means."""
+class SamplingOptions(CallOptions, total=False):
+    """What every way to an answer takes by keyword; `ChatCompletionRequest` says what each means."""
 
     temperature: float | None
     top_p: float | None
@@ -58,7 +59,6 @@ class AnswerOptions(CallOptions, total=False):
     min_tokens: int | None
     stop: str | list[str] | None
     random_seed: int | None
-    response_format: ResponseFormat | Mapping[str, Any] | None
     tool_choice: Literal["auto", "none", "any", "required"] | NamedToolChoice | Mapping[str, Any] | None
     parallel_tool_calls: bool | None
     presence_penalty: float | None
@@ -69,6 +69,7 @@ class AnswerOptions(CallOptions, total=False):
     logprobs: bool | None
     top_logprobs: int | None
     prompt_logprobs: bool | None
+    top_prompt_logprobs: int | None
     prediction: Prediction | Mapping[str, Any] | None
     prompt_mode: str | None
     reasoning_effort: str | None
@@ -78,6 +79,12 @@ class AnswerOptions(CallOptions, total=False):
     guardrails: list[dict[str, Any]] | None
     service_tier: str | None
     metadata: Mapping[str, Any] | None
+
+
+class AnswerOptions(SamplingOptions, total=False):
+    """What `chat`, `chat_stream` and `run_tools` take besides."""
+
+    response_format: ResponseFormat | Mapping[str, Any] | None
 
 
 class ChatOptions(AnswerOptions, total=False):
@@ -135,7 +142,7 @@ class Call(Generic[AnswerT]):
     streamed: bool = False
     timeout: float | None = None
     deadline: float | None = None
-    max_retries: int | None = None
+    max_retries: int | RetryPolicy | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def request(
@@ -159,9 +166,10 @@ class Call(Generic[AnswerT]):
         return Request(self.method, self.path, headers, self.body, until)
 
 
-def list_models(options: CallOptions) -> Call[ModelList]:
-    """`GET /v1/models`"""
-    return _without_body(Call("GET", "/v1/models", ModelList), options)
+def list_models(options: CallOptions, wanted: Mapping[str, str | None] | None = None) -> Call[ModelList]:
+    """`GET /v1/models`, but for what is not wanted."""
+    query = urlencode({name: value for name, value in (wanted or {}).items() if value is not None})
+    return _without_body(Call("GET", "/v1/models" + (query and f"?{query}"), ModelList), options)
 
 
 def retrieve_model(model_id: str, options: CallOptions) -> Call[ModelCard]:
@@ -257,7 +265,7 @@ def _with_options(call: Call[AnswerT], options: CallOptions) -> Call[AnswerT]:
     timeout = _seconds("timeout", options.get("timeout"))
     deadline = _seconds("deadline", options.get("deadline"))
     max_retries = options.get("max_retries")
-    if max_retries is not None and max_retries < 0:
+    if isinstance(max_retries, int) and max_retries < 0:
         raise ArgumentError(f"max_retries: {max_retries!r} is less than 0")
     headers = options.get("extra_headers") or {}
     wrong = flaw(headers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -69,9 +69,24 @@ class Config:
             return host.rstrip(".") == "localhost" or host.rstrip(".").endswith(".localhost")
 
 
-def secret(value: str | None) -> SecretStr | None:
+class CalledKey(SecretStr):
+    """A key that a function gives, anew for each request; until the first, what no text holds."""
+
+    def __init__(self, function: Callable[[], str]) -> None:
+        super().__init__("\0")
+        self._function = function
+
+    def renew(self, base_url: str) -> None:
+        key = SecretStr(self._function())
+        _check_key(key, base_url)
+        self._secret_value = key.get_secret_value()
+
+
+def secret(value: str | SecretStr | Callable[[], str] | None) -> SecretStr | None:
     """A key as it is given, before anything can fail: tracebacks with local variables must not show it."""
-    return None if value is None else SecretStr(value)
+    if value is None or isinstance(value, SecretStr):
+        return value
+    return CalledKey(value) if callable(value) else SecretStr(value)
 
 
 def resolve(
@@ -94,7 +109,8 @@ def resolve(
         api_key = secret(os.environ.get("MISTRAL_API_KEY"))
     if api_key is None and config.is_loopback:
         return config
-    _check_key(api_key, base_url)
+    if not isinstance(api_key, CalledKey):
+        _check_key(api_key, base_url)
     return replace(config, api_key=api_key)
 
 

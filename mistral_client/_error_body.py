@@ -14,7 +14,8 @@ from . import exceptions as e
 from ._retry import retry_after
 from .constants import RETRY_STATUS_CODES
 
-_SHOWN = 500
+_SHOWN = 500  # characters of a message
+_KEPT = 10_000  # characters of a body
 _CONFLICT = 409
 # Codes of a conflict that ends by itself; one such as "already_exists" does not.
 _PASSING = re.compile(r"(?i)lock|time_?-?out|progress|concurren|in_?use|busy")
@@ -23,6 +24,7 @@ _KINDS: dict[int, type[e.MistralAPIException]] = {
     401: e.AuthenticationError,
     403: e.PermissionDeniedError,
     404: e.NotFoundError,
+    422: e.HTTPValidationError,
     429: e.RateLimitError,
 }
 
@@ -41,7 +43,7 @@ def api_error(status: int, headers: Mapping[str, str], content: bytes) -> e.Mist
         message[:_SHOWN],
         status,
         headers,
-        body=text[:_SHOWN],
+        body=text[:_KEPT],
         code=_word(details.get("code")),
         type=_word(details.get("type")),
         request_id=_word(details.get("request_id")) or request_id(headers),

@@ -85,9 +85,9 @@ class Effort:
         """On that clock."""
         return self._clock()
 
-    def left(self) -> float:
-        """Seconds until then."""
-        return self.until - self._clock()
+    def left(self, within: float = math.inf) -> float:
+        """Seconds until then, or until so many since the call began."""
+        return min(self.until, self._began + within) - self._clock()
 
     def settle(self, outcome: object) -> None:
         """Tell the limiter what the last request took: an answer with `usage`, or an error, tells it."""
@@ -138,7 +138,8 @@ def exchange(
     random: evenly from 0 to 1.
     """
     if call.max_retries is not None:
-        policy = replace(policy, max_retries=call.max_retries)
+        wanted = call.max_retries
+        policy = wanted if isinstance(wanted, RetryPolicy) else replace(policy, max_retries=wanted)
     key = f"{int(random() * 2**53):014x}{int(random() * 2**53):014x}"
     request = call.request(key, effort.until, effort.extra_headers)
     watch = effort.watch
@@ -171,7 +172,7 @@ def exchange(
             return answer
         if watch is not None:
             yield watch.after(outcome, effort.written_on(failure))
-        delay = policy.delay(effort.attempts - 1, failure, effort.left(), random())
+        delay = policy.delay(effort.attempts - 1, failure, effort.left(policy.within), random())
         # A server that says when to come back is not down: coming back then is free.
         if delay is None or not (failure.retry_after or budget.spend()):
             raise effort.written_on(failure)

@@ -5,13 +5,14 @@ Backoff with full jitter, https://aws.amazon.com/blogs/architecture/exponential-
 
 from __future__ import annotations
 
+import math
 import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from .exceptions import MistralException
+from .exceptions import MistralConnectionException, MistralException
 
 _SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?")
 _TOO_EARLY = 425
@@ -20,14 +21,21 @@ _TOO_EARLY = 425
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """max_retries: requests after the first.
-    first, longest: seconds that the first wait, and any wait, may last.
+    first, longest: seconds that the first wait, and any wait, may last. factor: from one wait to the next.
     patience: a server that asks for more seconds than this gets no retry; its wish is on the error.
+    within: seconds since the call began, after which nothing is tried again.
+    connections: whether a failure without an answer is tried again.
+    status_codes: of errors that are tried again; None for those that may pass.
     """
 
     max_retries: int = 2
     first: float = 0.5
     longest: float = 8.0
     patience: float = 60.0
+    factor: float = 2.0
+    within: float = math.inf
+    connections: bool = True
+    status_codes: frozenset[int] | None = None
 
     def delay(self, attempt: int, error: MistralException, left: float, random: float) -> float | None:
         """Seconds to wait before the next request, or None: give up.
@@ -37,13 +45,15 @@ class RetryPolicy:
         """
         # What is too early twice will be too early again, https://www.rfc-editor.org/rfc/rfc8470#section-5.2
         retries = min(self.max_retries, 1) if error.http_status == _TOO_EARLY else self.max_retries
-        if attempt >= retries or not error.retryable:
+        unanswered = isinstance(error, MistralConnectionException)
+        passing = error.retryable if unanswered or self.status_codes is None else error.http_status in self.status_codes
+        if attempt >= retries or not passing or (unanswered and not self.connections):
             return None
         wish = error.retry_after or 0.0
         if wish > self.patience:
             return None
         # Jitter beside a wish too: all who were turned away together would otherwise come back together.
-        delay = wish + min(self.first * 2.0 ** min(attempt, 64), self.longest) * random
+        delay = wish + min(self.first * self.factor ** min(attempt, 64), self.longest) * random
         return delay if delay < left else None
 
 

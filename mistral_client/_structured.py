@@ -26,7 +26,8 @@ from .models.common import UsageInfo
 class ParsedChatCompletionResponse(ChatCompletionResponse, Generic[ParsedT]):
     """A whole answer, and the value of the type that was asked for.
 
-    parsed: read from the first choice. It is no part of the wire, and left out where the answer is dumped.
+    parsed: read from the first choice, whose message has it as well. It is no part of the wire, and left out where the
+        answer is dumped.
     usage: of all requests that it took.
     """
 
@@ -94,6 +95,7 @@ class Form(Generic[ParsedT]):
         except _NoValue as error:
             failure = ResponseParsingError(str(error))
             raise failure.with_answer(text, None if reason is None else str(reason), usage.model_dump()) from None
+        cast("Any", choice).message.parsed = value
         fields = {name: getattr(response, name) for name in response.model_fields_set}
         return ParsedChatCompletionResponse(**fields | {"usage": usage}, parsed=value)
 

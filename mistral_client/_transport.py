@@ -14,7 +14,7 @@ import httpcore
 import httpx
 
 from ._calls import AnswerT, Call, Request
-from ._config import Config
+from ._config import CalledKey, Config
 from ._error_body import request_id
 from ._exchange import Effort, Response, Step
 from ._network import TimeLeft
@@ -81,6 +81,8 @@ def build_request(
     timeout: where the call has none of its own. given: a client of the user's, whose own headers and cookies go along.
     """
     headers = {"User-Agent": f"mistral-client-python/{__version__}", **step.headers}
+    if isinstance(config.api_key, CalledKey):
+        config.api_key.renew(config.base_url)
     if config.api_key is not None:
         headers.setdefault("Authorization", f"Bearer {config.api_key.get_secret_value()}")
     timeout = timeout if call.timeout is None else httpx.Timeout(call.timeout)

@@ -72,7 +72,7 @@ class MistralAsyncClient:
 
     def __init__(
         self,
-        api_key: str | None = None,
+        api_key: str | Callable[[], str] | None = None,
         endpoint: str | None = None,
         max_retries: int = 2,
         timeout: float | httpx.Timeout = 120.0,
@@ -105,9 +105,11 @@ class MistralAsyncClient:
         # Of a client that shares another's connections.
         self._shared: Callable[[], httpx.AsyncBaseTransport] | None = None
 
-    async def list_models(self, **options: Unpack[CallOptions]) -> ModelList:
-        """The models that the server offers."""
-        return await self._answer(_calls.list_models(options))
+    async def list_models(
+        self, *, provider: str | None = None, model: str | None = None, **options: Unpack[CallOptions]
+    ) -> ModelList:
+        """The models that the server offers; of one provider, or of one name, where the server can choose."""
+        return await self._answer(_calls.list_models(options, {"provider": provider, "model": model}))
 
     async def retrieve_model(self, model_id: str, **options: Unpack[CallOptions]) -> ModelCard:
         """One model of the server."""
@@ -477,6 +479,15 @@ class MistralAsyncClient:
             return error
 
 
+def close_everywhere(client: MistralAsyncClient) -> None:
+    """Have every event loop close its connections when it goes on. Those of one that has ended have ended with it."""
+    transports = vars(client)["_transports"]
+    for loop, transport in [*transports.items()]:
+        transports[loop] = None
+        if transport is not None:
+            close_soon(loop, transport.aclose)
+
+
 class AsyncChatStream(Generic[AnswerT]):
     """Chunks as they arrive.
 
@@ -533,7 +544,7 @@ class AsyncChatStream(Generic[AnswerT]):
     def __del__(self) -> None:
         if not self._closed:
             if self._response is not None:
-                close_soon(self._token, self._close_quietly)
+                close_soon(self._loop, self._close_quietly)
             warn(_DROPPED, ResourceWarning, source=self, stacklevel=2)
 
     async def text(self) -> str:
@@ -585,7 +596,7 @@ class AsyncChatStream(Generic[AnswerT]):
         if self._begun or self._closed:
             return
         self._effort = Effort(self._config, self._call, time.monotonic)
-        self._token = current_token()
+        self._loop = current_token().native_token
         try:
             await self._send(self._begin, self._effort)
         except BaseException as error:

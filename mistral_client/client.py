@@ -11,6 +11,7 @@ from concurrent import futures
 from contextlib import closing, suppress
 from contextvars import copy_context
 from functools import partial
+from importlib import import_module
 from inspect import isawaitable
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, Unpack, cast, overload
@@ -55,6 +56,7 @@ from .models.rate_limit import RateLimit
 if TYPE_CHECKING:
     from ._structured import Form, ParsedChatCompletionResponse
     from ._tools import ToolRun, ToolStep
+    from .modern import Mistral as Mistral  # noqa: PLC0414  # for whoever imports it from here
 
 _Receive = Callable[[httpx.Response], Response]
 
@@ -62,7 +64,7 @@ _Receive = Callable[[httpx.Response], Response]
 class MistralClient:
     """A client of Mistral's API, or of the local server.
 
-    api_key: else `MISTRAL_API_KEY`. The local server needs none.
+    api_key: or a function that gives it, asked for each request; else `MISTRAL_API_KEY`. The local server needs none.
     endpoint: a URL with or without `/v1`; `local` for a Mixtral in this process, `local:MODEL` for another model or
         file. Else `MISTRAL_ENDPOINT`, else Mistral's own.
     max_retries: requests after the first, where the error may pass.
@@ -84,7 +86,7 @@ class MistralClient:
 
     def __init__(
         self,
-        api_key: str | None = None,
+        api_key: str | Callable[[], str] | None = None,
         endpoint: str | None = None,
         max_retries: int = 2,
         timeout: float | httpx.Timeout = 120.0,
@@ -116,9 +118,11 @@ class MistralClient:
         # Of a client that shares another's connections.
         self._shared: Callable[[], httpx.BaseTransport] | None = None
 
-    def list_models(self, **options: Unpack[CallOptions]) -> ModelList:
-        """The models that the server offers."""
-        return self._answer(_calls.list_models(options))
+    def list_models(
+        self, *, provider: str | None = None, model: str | None = None, **options: Unpack[CallOptions]
+    ) -> ModelList:
+        """The models that the server offers; of one provider, or of one name, where the server can choose."""
+        return self._answer(_calls.list_models(options, {"provider": provider, "model": model}))
 
     def retrieve_model(self, model_id: str, **options: Unpack[CallOptions]) -> ModelCard:
         """One model of the server."""
@@ -692,6 +696,12 @@ class ParsedChatStream(ChatStream[ChatCompletionStreamResponse], Generic[ParsedT
         Raises what the stream raised, or `ResponseParsingError` for an answer that is not of the type.
         """
         return self._form.parsed(super().final_response())
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Mistral":  # where later clients have it
+        return import_module(".modern", __package__).Mistral
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 _MAX_CONNECTIONS = 100

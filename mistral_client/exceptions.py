@@ -3,18 +3,19 @@
     MistralException
     ├── ConfigurationError (also ValueError)
     ├── ArgumentError (also ValueError)
-    ├── MistralAPIException
+    ├── MistralAPIException = MistralError = SDKError
     │   ├── AuthenticationError
     │   ├── PermissionDeniedError
     │   ├── NotFoundError
     │   ├── InvalidRequestError
-    │   ├── ProtocolError
-    │   ├── ResponseParsingError
+    │   │   └── HTTPValidationError
+    │   ├── ProtocolError = ResponseValidationError
+    │   ├── ResponseParsingError (also ValueError)
     │   ├── TooManyToolSteps
     │   └── MistralAPIStatusException
     │       ├── RateLimitError
     │       └── ServerError
-    └── MistralConnectionException
+    └── MistralConnectionException = NoResponseError
         ├── RequestTimeout (also TimeoutError)
         ├── StreamInterrupted
         │   └── StreamTimeout (also RequestTimeout)
@@ -22,15 +23,17 @@
 
 `MistralException`, `MistralAPIException`, `MistralAPIStatusException` and `MistralConnectionException` mean what they
 meant in the early client: something failed; the server answered, but with an error; with an error that is worth a
-retry; the server was not reached.
+retry; the server was not reached. The second names are those of later clients.
 
 Errors hold plain values and no live request or response, so they pickle and keep no secret.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from copy import copy
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ class MistralException(Exception):
     """Base of all errors here. What does not apply to an error is None.
 
     message: what went wrong, for a person.
-    http_status, headers, body: of the server's answer; of the body at most the first 500 characters.
+    http_status, headers, body: of the server's answer; of the body at most the first 10,000 characters.
     code, type: the server's own words for the kind of error, such as "1500" and "invalid_model".
     request_id: names the request towards the server's operator.
     retry_after: seconds that the server asked to be left alone.
@@ -90,6 +93,8 @@ class MistralException(Exception):
     def status(self) -> int | None:
         """The same as `http_status`, the early client's name."""
         return self.http_status
+
+    status_code = status  # later clients' name
 
     def with_answer(self, text: str, finish_reason: str | None, usage: dict[str, Any] | None) -> Self:
         """The same error, with what was received of the answer."""
@@ -180,14 +185,28 @@ class NotFoundError(MistralAPIException):
 
 
 class InvalidRequestError(MistralAPIException):
-    """Any other 4xx, 400 and 422 above all: the server does not accept the request."""
+    """Any other 4xx, 400 above all: the server does not accept the request."""
+
+
+class HTTPValidationError(InvalidRequestError):
+    """422: a field of the request is wrong."""
+
+    @property
+    def data(self) -> SimpleNamespace:
+        """`detail`: what is wrong, a list with `loc`, `msg` and `type` each; None where the server has no such list."""
+        try:
+            body = json.loads(self.body or "", object_hook=lambda item: SimpleNamespace(**item))
+        except (ValueError, RecursionError):
+            body = None
+        detail = getattr(getattr(body, "message", body), "detail", None)
+        return SimpleNamespace(detail=detail if isinstance(detail, list) else None)
 
 
 class ProtocolError(MistralAPIException):
     """An answer that is not what the API promises: not JSON, not an event stream, a field missing, a redirect."""
 
 
-class ResponseParsingError(MistralAPIException):
+class ResponseParsingError(MistralAPIException, ValueError):
     """An answer that holds no value of the `response_model`. The message says what is wrong where.
 
     text, finish_reason, usage: the answer, as it is.
@@ -245,3 +264,8 @@ class LocalModelError(MistralConnectionException):
     """The local server could not start: no weights, a broken file, too little memory or disk."""
 
     retryable = False
+
+
+MistralError = SDKError = MistralAPIException
+ResponseValidationError = ProtocolError
+NoResponseError = MistralConnectionException

@@ -180,7 +180,8 @@ def test_links_lead_somewhere(page):
 def drawn(kind, depth=0):
     """The tree below a class: names, with what they are besides, by depth and in the order of definition."""
     others = [base.__name__ for base in kind.__bases__[1:]]
-    yield depth, kind.__name__ + (f" (also {', '.join(others)})" if others else "")
+    names = [name for name, value in vars(exceptions).items() if value is kind]
+    yield depth, " = ".join(names) + (f" (also {', '.join(others)})" if others else "")
     for child in kind.__subclasses__():
         if child.__module__ == exceptions.__name__ and child.__bases__[0] is kind:
             yield from drawn(child, depth + 1)

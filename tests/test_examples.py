@@ -36,6 +36,7 @@ OUTPUT = {
     "langchain_chat": r"\S.*Paris.*\n\S.*Rome.*\n",
     "list_models": r"mixtral-8x135m mistralai\n(\S+ mistralai\n)+",
     "local_server": r"\S.*Paris.*\nthe server has ended\n",
+    "modern": r"\S.*Paris.*\nTrue\nPerson\(name='.{0,20}', age=\d{1,3}\)\n400 Invalid model: no-such-model\n",
     "structured_output": r"Person\(name='.{1,20}', age=\d{1,3}\)\n({.*}\n)+",
     "tools": r"add\({.+}\) is .+\nthe model says: .*\n",
     "tracing": r"(chat mistral-small: \d+ tokens\n){2}a story: no tokens\n",

@@ -15,7 +15,8 @@ KINDS = [kind for _, kind in inspect.getmembers(exceptions, inspect.isclass) if 
 def drawn(kind, prefix=""):
     """The tree below a class as lines of a drawing, in the order of definition."""
     others = [base.__name__ for base in kind.__bases__[1:]]
-    yield kind.__name__ + (f" (also {', '.join(others)})" if others else "")
+    names = [name for name, value in vars(exceptions).items() if value is kind]
+    yield " = ".join(names) + (f" (also {', '.join(others)})" if others else "")
     children = [child for child in kind.__subclasses__() if child in KINDS and child.__bases__[0] is kind]
     for child in children:
         last = child is children[-1]

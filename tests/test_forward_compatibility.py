@@ -17,6 +17,7 @@ from mistral_client import (
     ContentChunk,
     EmbeddingResponse,
     FinishReason,
+    HTTPValidationError,
     InvalidRequestError,
     MistralAPIStatusException,
     ModelCard,
@@ -501,27 +502,27 @@ ERRORS = {
     "list of details": (
         422,
         {"detail": [invalid("x")]},
-        (InvalidRequestError, f"x: {EXTRA}", None, None, None),
+        (HTTPValidationError, f"x: {EXTRA}", None, None, None),
     ),
     "list of deeper details": (
         422,
         {"detail": [invalid("stream_options", "include_usage"), invalid("messages", 0, "role", msg="no")]},
-        (InvalidRequestError, f"stream_options.include_usage: {EXTRA}; messages.0.role: no", None, None, None),
+        (HTTPValidationError, f"stream_options.include_usage: {EXTRA}; messages.0.role: no", None, None, None),
     ),
     "details in the message": (
         422,
         flat({"detail": [invalid("x")]}, "invalid_request_error"),
-        (InvalidRequestError, f"x: {EXTRA}", "invalid_request_error", None, None),
+        (HTTPValidationError, f"x: {EXTRA}", "invalid_request_error", None, None),
     ),
     "one detail in the message": (
         422,
         flat({"detail": "Unprocessable"}, "invalid_request_error"),
-        (InvalidRequestError, "Unprocessable", "invalid_request_error", None, None),
+        (HTTPValidationError, "Unprocessable", "invalid_request_error", None, None),
     ),
     "one detail": (
         422,
         {"detail": "Unprocessable"},
-        (InvalidRequestError, "Unprocessable", None, None, None),
+        (HTTPValidationError, "Unprocessable", None, None, None),
     ),
     "rate": (
         429,
@@ -613,7 +614,7 @@ def test_an_error_has_the_servers_words(make_client, raw_server, status, said, e
     error, seen = error_of(client, expected[0])
     assert seen == expected
     assert error.http_status == status
-    assert error.body == (said if isinstance(said, bytes) else compact(said)).decode()[:500]
+    assert error.body == (said if isinstance(said, bytes) else compact(said)).decode()[:10_000]
 
 
 @pytest.mark.parametrize("call", ["chat", "chat_stream"])

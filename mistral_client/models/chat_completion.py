@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticUseDefault
 
 from .common import Answer, JSONObject, RequestModel, Tagged, UsageInfo, WireModel
@@ -242,6 +243,7 @@ class ChatMessage(WireModel):
     content: text, or a list of chunks; None where an assistant only calls tools.
     tool_calls: of an assistant. tool_call_id, name: of a tool's answer.
     prefix: of a last assistant message; the answer goes on from its text.
+    parsed: of an answer that was to be of a type, its value. It is no part of the wire.
     """
 
     role: str
@@ -250,6 +252,23 @@ class ChatMessage(WireModel):
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
     prefix: bool | None = None
+    parsed: SkipJsonSchema[Any] = Field(None, exclude=True, repr=False)
+
+
+class SystemMessage(Tagged, ChatMessage):
+    role: Literal["system"] = "system"
+
+
+class UserMessage(Tagged, ChatMessage):
+    role: Literal["user"] = "user"
+
+
+class AssistantMessage(Tagged, ChatMessage):
+    role: Literal["assistant"] = "assistant"
+
+
+class ToolMessage(Tagged, ChatMessage):
+    role: Literal["tool"] = "tool"
 
 
 class DeltaMessage(WireModel):
@@ -309,6 +328,7 @@ class ChatCompletionRequest(RequestModel):
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=_MAX_LOGPROBS)
     prompt_logprobs: bool | None = None
+    top_prompt_logprobs: int | None = Field(None, ge=0, le=_MAX_LOGPROBS)
     prediction: Prediction | None = None
     prompt_mode: str | None = None
     reasoning_effort: str | None = None

@@ -51,10 +51,10 @@ class RequestModel(BaseModel):
 
 
 class Tagged(BaseModel):
-    """A type whose `type` always goes on the wire, also when nobody set it. What is unset stays at home otherwise."""
+    """A type whose `type` or `role` always goes on the wire, set or not. What else is unset stays at home."""
 
     def model_post_init(self, _context: Any, /) -> None:
-        self.model_fields_set.add("type")
+        self.model_fields_set.update({"type", "role"} & type(self).model_fields.keys())
 
 
 def _finite(value: Any) -> Any:

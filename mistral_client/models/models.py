@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from .common import Answer, WireModel
@@ -24,6 +26,15 @@ class ModelPermission(WireModel):
     is_blocking: bool = False
 
 
+class ModelCapabilities(dict[str, Any]):
+    """What a model can do. Names are attributes as well, and False where the server does not say."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self.get(name, False)
+
+
 class ModelCard(WireModel):
     """One model. Cards of early 2024 have root, parent and permission; those of today have capabilities,
     max_context_length (tokens), aliases and more, all of which are kept as attributes.
@@ -36,6 +47,11 @@ class ModelCard(WireModel):
     root: str | None = None
     parent: str | None = None
     permission: list[ModelPermission] = Field(default_factory=list)
+
+    @property
+    def capabilities(self) -> ModelCapabilities:
+        told = (self.model_extra or {}).get("capabilities")
+        return ModelCapabilities(told if isinstance(told, dict) else {})
 
 
 class ModelList(Answer):

@@ -50,6 +50,7 @@ SAFE_PROMPT = (
 _ASKS_NOTHING: dict[str, tuple[object, ...]] = {
     "min_tokens": (0,),
     "prompt_logprobs": (False,),
+    "top_prompt_logprobs": (0,),
     "prediction": (),
     "prompt_mode": (),
     "reasoning_effort": ("none",),

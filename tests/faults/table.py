@@ -9,6 +9,7 @@ from typing import Any
 
 from mistral_client import (
     AuthenticationError,
+    HTTPValidationError,
     InvalidRequestError,
     Limits,
     MistralAPIException,
@@ -149,7 +150,7 @@ TABLE = [
     status(45, 403, PermissionDeniedError, retryable=False),
     status(45, 404, NotFoundError, retryable=False),
     status(45, 413, InvalidRequestError, retryable=False),
-    status(45, 422, InvalidRequestError, retryable=False),
+    status(45, 422, HTTPValidationError, retryable=False),
     # --- D. redirects ---
     redirect(50, 307),
     redirect(50, 308),

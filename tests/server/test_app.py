@@ -419,6 +419,7 @@ def test_embeddings(client):
         ({"top_logprobs": 2}, "3051", "logprobs to be true"),
         ({"min_tokens": 5}, "3051", "min_tokens=5"),
         ({"prompt_logprobs": True}, "3051", "prompt_logprobs"),
+        ({"top_prompt_logprobs": 2}, "3051", "top_prompt_logprobs=2"),
         ({"prediction": {"type": "content", "content": "x"}}, "3051", "prediction"),
     ],
 )

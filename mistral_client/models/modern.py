@@ -1,0 +1,16 @@
+"""The wire types under the names that later clients gave them. They are the same types."""
+
+from . import chat_completion, embeddings, models
+
+CompletionChunk = chat_completion.ChatCompletionStreamResponse
+ChatCompletionChoice = chat_completion.ChatCompletionResponseChoice
+CompletionResponseStreamChoice = chat_completion.ChatCompletionResponseStreamChoice
+FIMCompletionResponse = chat_completion.ChatCompletionResponse
+ThinkChunk = chat_completion.ThinkingChunk
+UnknownContentChunk = chat_completion.ContentChunk
+ToolChoice = chat_completion.NamedToolChoice
+ToolChoiceEnum = chat_completion.ToolChoice
+ImageURL = dict  # `ImageURL(url=..., detail=...)`
+EmbeddingResponseData = embeddings.EmbeddingObject
+BaseModelCard = FTModelCard = models.ModelCard
+DeleteModelOut = DeleteModelResponse = models.ModelDeleted

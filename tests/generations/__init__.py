@@ -1,0 +1,1 @@
+"""Programs in the style of each generation of the official client, on the local server."""
