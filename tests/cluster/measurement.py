@@ -1,0 +1,172 @@
+"""How fast the replicas of a cluster are, and what becomes of requests that come at random."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import mean, median
+
+import simpy
+
+from .load import Call, Planned, cards_seconds, closed_loop
+from .routing import Homes
+from .simulation import Fleet, Host, Job, Replica, Speed
+
+WORDS = 3
+"""Of the prompts, which makes some 38 tokens."""
+
+ANSWERS = (8, 24)
+"""Tokens: at least, and at most."""
+
+_SESSIONS = 12
+
+
+_MORE = 1.5
+"""Of the first sequence's step, at most for each further one."""
+
+_BESIDE = 0.5
+"""At most: of two cores, two replicas and a third program that wants to work have two thirds each."""
+
+
+class Prompts:
+    """Requests of which no two are alike."""
+
+    def __init__(self, seed: int) -> None:
+        self._draw = random.Random(seed)
+        self._number = self._draw.randrange(10**6) * 1000
+
+    def one(self, session: int, at: float = 0.0, words: int = WORDS, answer: int | None = None) -> Planned:
+        self._number += 1
+        return Planned(at, self._number, words, answer or self._draw.randint(*ANSWERS), session)
+
+    def poisson(self, rate: float, seconds: float) -> list[Planned]:
+        """As many a second as the rate on average, each with a session of its own."""
+        found, at = [], 0.0
+        while (at := at + self._draw.expovariate(rate)) < seconds:
+            found.append(self.one(self._draw.randrange(10**6), at))
+        return found
+
+
+def homes(url: str, prompts: Prompts) -> list[list[int]]:
+    """Sessions by the replica that they lead to."""
+    found: dict[str, list[int]] = {}
+    for call in closed_loop(url, [[prompts.one(session, answer=1) for session in range(_SESSIONS)]]):
+        found.setdefault(call.replica, []).append(call.planned.session)
+    return list(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """speed: of a replica. saturation: requests a second that all of them together can do at most."""
+
+    speed: Speed
+    saturation: float
+
+
+@dataclass(slots=True)
+class Phases:
+    """Calls of closed loops, by their company; an entry for each cycle."""
+
+    one: list[list[Call]] = field(default_factory=list)
+    two: list[list[Call]] = field(default_factory=list)
+    """In the same replica."""
+    both: list[list[Call]] = field(default_factory=list)
+    """One in each replica."""
+    full: list[list[Call]] = field(default_factory=list)
+    """Two in each."""
+
+
+def calibrate(url: str, sessions: Sequence[Sequence[int]], prompts: Prompts, cycles: int = 4, each: int = 2) -> Calibration:
+    """Measure how fast replicas are with each kind of company, which take turns."""
+    (first, *_), (second, *_) = sessions
+    phases = Phases()
+
+    def loops(*workers: int) -> list[Call]:
+        return closed_loop(url, [[prompts.one(session) for _ in range(each)] for session in workers])
+
+    for _ in range(cycles):
+        phases.one.append(loops(first))
+        phases.two.append(loops(first, first))
+        phases.both.append(loops(first, second))
+        phases.full.append(loops(first, first, second, second))
+    return fit(phases, median(cards_seconds(url, 10)))
+
+
+def fit(phases: Phases, outside: float) -> Calibration:
+    """The speed that such calls had.
+
+    Only what is of the same cycle is compared, so that what the machine does besides falls on both.
+    """
+    alone = [call for calls in phases.one for call in calls if call.answer > 1]
+    tokens = median(call.prompt for call in alone)
+    decoding = [(call.end - call.first) / (call.answer - 1) for call in alone]
+    reading = [(call.first - call.sent - outside) / call.prompt for call in alone]
+    first = median(decoding)
+    of_a_prompt = first * median(read / decoded for read, decoded in zip(reading, decoding, strict=True))
+
+    def speed(more: float, beside: float) -> Speed:
+        steps = (0.0, *(first * (1 + more * others) for others in range(8)))
+        return Speed(steps, of_a_prompt, chunk=round(tokens), beside=beside, outside=outside)
+
+    one, two, both, full = ([_measured(calls) for calls in loops] for loops in (phases.one, phases.two, phases.both, phases.full))
+    company = median(each / without for each, without in zip(two, one, strict=True))
+    by_itself = _seconds(speed(0.0, 0.0), phases.one)
+    more = _solved(lambda more: _seconds(speed(more, 0.0), phases.two) / by_itself, company, _MORE)
+    neighbour = median(each / without for each, without in zip([*both, *full], [*one, *two], strict=True))
+    beside = min(max(neighbour - 1, 0.0), _BESIDE)
+    saturation = sum(map(len, phases.full)) / sum(max(call.end for call in calls) for calls in phases.full)
+    return Calibration(speed(more, beside), saturation)
+
+
+def _measured(calls: Sequence[Call]) -> float:
+    return mean(call.end - call.sent for call in calls)
+
+
+def _seconds(speed: Speed, loops: Sequence[Sequence[Call]]) -> float:
+    """Of a call on average, in a simulation of these loops."""
+    return mean(seconds for calls in loops for seconds in _simulated(speed, calls))
+
+
+def _simulated(speed: Speed, calls: Sequence[Call]) -> list[float]:
+    env = simpy.Environment()
+    host = Host()
+    names = sorted({call.replica for call in calls})
+    # The calls of a worker are one after another, and workers one after another.
+    workers: list[list[Call]] = []
+    for call in calls:
+        if not workers or call.sent < workers[-1][-1].end:
+            workers.append([])
+        workers[-1].append(call)
+    taken: list[float] = []
+
+    def worker(told: Sequence[Call]):
+        for call in told:
+            yield env.timeout(speed.outside)
+            done = waiting[call.planned.number] = env.event()
+            begun = env.now
+            fleet.submit(Job(begun, call.planned.number, call.prompt, call.answer))
+            yield done
+            taken.append(env.now - begun + speed.outside)
+
+    waiting: dict[int, simpy.Event] = {}
+    router = Homes({call.planned.number: names.index(call.replica) for call in calls})
+    fleet = Fleet(
+        env,
+        [Replica(env, speed, len(calls), 0, host) for _ in names],
+        router,
+        lambda job: waiting[job.conversation].succeed(),
+    )
+    for told in workers:
+        env.process(worker(told))
+    env.run()
+    return taken
+
+
+def _solved(of: Callable[[float], float], wanted: float, high: float) -> float:
+    """Where a growing function of a number has a value, from 0 to `high`, or the end that is closer to it."""
+    low = 0.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (middle, high) if of(middle) < wanted else (low, middle)
+    return (low + high) / 2
