@@ -218,7 +218,9 @@ def capacity(replica: Replica, work: Work = Work()) -> Capacity | None:
     requests = 1 / (prompt + answer)
     tokens = requests * work.answer
     dollars = replica.gpus * replica.assumed.price / 3600 / tokens * 1e6
-    return Capacity(batch, requests, tokens, batch / tokens, dollars, _bound(replica, batch, work, prompt / (prompt + answer)))
+    return Capacity(
+        batch, requests, tokens, batch / tokens, dollars, _bound(replica, batch, work, prompt / (prompt + answer))
+    )
 
 
 def _bound(replica: Replica, batch: int, work: Work, prompts: float) -> str:

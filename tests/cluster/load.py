@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import httpx
 
-_WORDS = "castles rivers winters harvests bridges kings sailors mountains letters gardens horses markets".split()
+_WORDS = ("castles", "rivers", "winters", "harvests", "bridges", "kings", "sailors", "mountains", "letters", "gardens")
 _TIMEOUT = 120.0
 
 

@@ -25,8 +25,10 @@ _SESSIONS = 12
 _MORE = 1.5
 """Of the first sequence's step, at most for each further one."""
 
-_BESIDE = 0.5
-"""At most: of two cores, two replicas and a third program that wants to work have two thirds each."""
+_BESIDE, _READING_BESIDE = 0.5, 1.0
+"""At most: of two cores, two replicas and a third program that wants to work have two thirds each. While it reads a
+prompt a replica also does what is to be done for its connections.
+"""
 
 
 class Prompts:
@@ -77,7 +79,9 @@ class Phases:
     """Two in each."""
 
 
-def calibrate(url: str, sessions: Sequence[Sequence[int]], prompts: Prompts, cycles: int = 4, each: int = 2) -> Calibration:
+def calibrate(
+    url: str, sessions: Sequence[Sequence[int]], prompts: Prompts, cycles: int = 4, each: int = 2
+) -> Calibration:
     """Measure how fast replicas are with each kind of company, which take turns."""
     (first, *_), (second, *_) = sessions
     phases = Phases()
@@ -105,22 +109,45 @@ def fit(phases: Phases, outside: float) -> Calibration:
     first = median(decoding)
     of_a_prompt = first * median(read / decoded for read, decoded in zip(reading, decoding, strict=True))
 
-    def speed(more: float, beside: float) -> Speed:
-        steps = (0.0, *(first * (1 + more * others) for others in range(8)))
-        return Speed(steps, of_a_prompt, chunk=round(tokens), beside=beside, outside=outside)
+    company = _median_ratio(phases.two, phases.one, _whole)
+    decoding_beside, reading_beside = (
+        _median_ratio([*phases.both, *phases.full], [*phases.one, *phases.two], part) - 1
+        for part in (_decoding, _first)
+    )
 
-    one, two, both, full = ([_measured(calls) for calls in loops] for loops in (phases.one, phases.two, phases.both, phases.full))
-    company = median(each / without for each, without in zip(two, one, strict=True))
-    by_itself = _seconds(speed(0.0, 0.0), phases.one)
-    more = _solved(lambda more: _seconds(speed(more, 0.0), phases.two) / by_itself, company, _MORE)
-    neighbour = median(each / without for each, without in zip([*both, *full], [*one, *two], strict=True))
-    beside = min(max(neighbour - 1, 0.0), _BESIDE)
+    def speed(more: float) -> Speed:
+        return Speed(
+            steps=(0.0, *(first * (1 + more * others) for others in range(8))),
+            reading=of_a_prompt,
+            chunk=round(tokens),
+            beside=min(max(decoding_beside, 0.0), _BESIDE),
+            reading_beside=min(max(reading_beside, 0.0), _READING_BESIDE),
+            outside=outside,
+        )
+
+    by_itself = _seconds(speed(0.0), phases.one)
+    more = _solved(lambda more: _seconds(speed(more), phases.two) / by_itself, company, _MORE)
     saturation = sum(map(len, phases.full)) / sum(max(call.end for call in calls) for calls in phases.full)
-    return Calibration(speed(more, beside), saturation)
+    return Calibration(speed(more), saturation)
 
 
-def _measured(calls: Sequence[Call]) -> float:
+def _median_ratio(
+    loops: Sequence[Sequence[Call]], others: Sequence[Sequence[Call]], seconds: Callable[[Sequence[Call]], float]
+) -> float:
+    return median(seconds(calls) / seconds(without) for calls, without in zip(loops, others, strict=True))
+
+
+def _whole(calls: Sequence[Call]) -> float:
     return mean(call.end - call.sent for call in calls)
+
+
+def _first(calls: Sequence[Call]) -> float:
+    return mean(call.first - call.sent for call in calls)
+
+
+def _decoding(calls: Sequence[Call]) -> float:
+    """Of a token."""
+    return sum(call.end - call.first for call in calls) / sum(call.answer - 1 for call in calls)
 
 
 def _seconds(speed: Speed, loops: Sequence[Sequence[Call]]) -> float:

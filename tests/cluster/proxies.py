@@ -29,7 +29,9 @@ def costs(url: str) -> Costs:
 
     def spent(calls: int, answer: int) -> float:
         before = _cpu_seconds()
-        done = closed_loop(url, [[prompts.one(session, answer=answer) for _ in range(calls // 2)] for session in range(2)])
+        done = closed_loop(
+            url, [[prompts.one(session, answer=answer) for _ in range(calls // 2)] for session in range(2)]
+        )
         assert all(call.answered for call in done)
         return _cpu_seconds() - before
 

@@ -89,7 +89,13 @@ def _simulated() -> None:
         cells = {size: pool.submit(simulate, PLAN, peak, size, size, *about) for size in sizes}
         routed = {
             (rate, sticky): pool.submit(
-                simulate, Plan(PLAN.hardware, PLAN.slots, sticky=sticky), Traffic(mean=rate, swing=0.0), 10, 1, 0.0, 1800.0
+                simulate,
+                Plan(PLAN.hardware, PLAN.slots, sticky=sticky),
+                Traffic(mean=rate, swing=0.0),
+                10,
+                1,
+                0.0,
+                1800.0,
             )
             for rate in rates
             for sticky in (True, False)
@@ -98,10 +104,15 @@ def _simulated() -> None:
         rows = {
             "day": [["the day", *scale_page.seen(whole, DAY, SHARE)]],
             "cells": [
-                [f"{size}", *scale_page.seen(found.result(), about[1] - about[0], size)] for size, found in cells.items()
+                [f"{size}", *scale_page.seen(found.result(), about[1] - about[0], size)]
+                for size, found in cells.items()
             ],
             "routing": [
-                [f"{rate:g}", "by conversation" if sticky else "two choices", *scale_page.seen(_late(found.result()), 1200, 10)]
+                [
+                    f"{rate:g}",
+                    "by conversation" if sticky else "two choices",
+                    *scale_page.seen(_late(found.result()), 1200, 10),
+                ]
                 for (rate, sticky), found in routed.items()
             ],
         }
@@ -112,7 +123,9 @@ def _simulated() -> None:
         {
             "traffic": scale_page.traffic(TRAFFIC, BURSTS),
             **{name: marks.table([*heads[name], *scale_page.SEEN], found) for name, found in rows.items()},
-            "effort": [f"All of this took {seconds / 60:.0f} minutes here; the day alone had {_count(whole):,} requests."],
+            "effort": [
+                f"All of this took {seconds / 60:.0f} minutes here; the day alone had {_count(whole):,} requests."
+            ],
         },
     )
     scale_plots.day(whole, EVERY, SHARE, REPLICAS)

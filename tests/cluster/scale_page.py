@@ -79,13 +79,17 @@ def _sheets(gpus: Sequence[Gpu]) -> Iterator[str]:
         for gpu in gpus
     )
     return table(
-        ["", "memory, GB", "its bandwidth, GB/s", "TFLOPS, fp16", "TFLOPS, fp8", "to other GPUs, GB/s a direction"], rows
+        ["", "memory, GB", "its bandwidth, GB/s", "TFLOPS, fp16", "TFLOPS, fp8", "to other GPUs, GB/s a direction"],
+        rows,
     )
 
 
 def _assumed(assumed: Assumed, work: Work) -> Iterator[str]:
     rows = [
-        ["memory bandwidth, compute, links: reached of the data sheet", f"{assumed.bandwidth}, {assumed.compute}, {assumed.link}"],
+        [
+            "memory bandwidth, compute, links: reached of the data sheet",
+            f"{assumed.bandwidth}, {assumed.compute}, {assumed.link}",
+        ],
         ["an exchange between GPUs takes at least", f"{assumed.meeting * 1e6:.0f} µs"],
         ["work of the processor for a step", f"{assumed.step * 1e3:.0f} ms"],
         ["memory that is left alone", f"{assumed.reserved:.0%}, and {assumed.activations / GB:.0f} GB a GPU"],
@@ -195,7 +199,8 @@ def validation(found: Sequence[Compared]) -> Iterator[str]:
         for part in parts:
             rounds = [each for each in found if each.part == part]
             pair = [
-                median(getattr(getattr(each, kind), figure) for each in rounds) * unit for kind in ("measured", "simulated")
+                median(getattr(getattr(each, kind), figure) for each in rounds) * unit
+                for kind in ("measured", "simulated")
             ]
             ratio = ratios(found, part).get(figure)
             row.append(" / ".join(format(value, form) for value in pair) + (f" ({ratio - 1:+.0%})" if ratio else ""))
@@ -220,9 +225,21 @@ def proxies(measured: Mapping[str, float]) -> Iterator[str]:
 def traffic(told: Traffic, bursts: Sequence[Burst]) -> Iterator[str]:
     """What comes."""
     rows = [
-        ["requests a second for a replica", f"{told.mean:g} on average, {told.mean * (1 + told.swing):.1f} at the peak, {told.mean * (1 - told.swing):.1f} at night"],
-        ["bursts", "; ".join(f"{burst.begin / 3600:.1f} h: {burst.factor:.1f} times for {burst.seconds / 60:.0f} min" for burst in bursts)],
-        ["a conversation", f"{told.turns:g} requests, a first prompt of {told.prompt} tokens, questions of {told.question}, answers of {told.answer}"],
+        [
+            "requests a second for a replica",
+            f"{told.mean:g} on average, {told.mean * (1 + told.swing):.1f} at the peak, {told.mean * (1 - told.swing):.1f} at night",
+        ],
+        [
+            "bursts",
+            "; ".join(
+                f"{burst.begin / 3600:.1f} h: {burst.factor:.1f} times for {burst.seconds / 60:.0f} min"
+                for burst in bursts
+            ),
+        ],
+        [
+            "a conversation",
+            f"{told.turns:g} requests, a first prompt of {told.prompt} tokens, questions of {told.question}, answers of {told.answer}",
+        ],
         ["between an answer and the next question", f"{told.pause:g} s"],
     ]
     return table(["traffic, averages", ""], rows)

@@ -26,7 +26,9 @@ def day(bins: Sequence[Bin], seconds: float, replicas: int, fleet: int) -> None:
     rate.plot(hours, [len(each.first) * scale for each in bins], color=_OURS, label="answered")
     rate.set_ylabel("thousand requests/s")
     for part, style in ((0.5, "-"), (0.95, "--"), (0.99, ":")):
-        wait.plot(hours, [percentile(each.first, part) for each in bins], style, color=_OURS, label=f"p{part * 100:.0f}")
+        wait.plot(
+            hours, [percentile(each.first, part) for each in bins], style, color=_OURS, label=f"p{part * 100:.0f}"
+        )
     wait.set_yscale("log")
     wait.set_ylabel("first token, s")
     lost.plot(hours, [100 * each.refused / max(each.arrived, 1) for each in bins], color=_OURS, label="refused")

@@ -38,8 +38,8 @@ class Speed:
 
     steps: seconds of a step that decodes, by how many sequences it has from 0 on; more cost as many as the last.
     reading: seconds that a token of a prompt adds to a step. chunk: such tokens in a step at most.
-    beside: how much longer a step takes for each other replica at work on the same host, as a part; 0 where replicas
-        share nothing.
+    beside, reading_beside: how much longer decoding and reading take for each other replica at work on the same host,
+        as a part; 0 where replicas share nothing.
     outside: seconds a request spends outside of its replica.
     """
 
@@ -47,7 +47,13 @@ class Speed:
     reading: float
     chunk: int = 256
     beside: float = 0.0
+    reading_beside: float = 0.0
     outside: float = 0.0
+
+    @property
+    def shares(self) -> bool:
+        """Whether replicas of a host slow each other down."""
+        return bool(self.beside or self.reading_beside)
 
 
 @dataclass(slots=True, eq=False)
@@ -107,7 +113,13 @@ class Replica:
     """
 
     def __init__(
-        self, env: simpy.Environment, speed: Speed, slots: int, queue: int, host: Host | None = None, memory: int | None = None
+        self,
+        env: simpy.Environment,
+        speed: Speed,
+        slots: int,
+        queue: int,
+        host: Host | None = None,
+        memory: int | None = None,
     ) -> None:
         self._env = env
         self._speed = speed
@@ -214,7 +226,7 @@ class Replica:
     def _replan(self) -> None:
         """Find the next event of this replica, and of others of the host, whose steps take another time now."""
         self._schedule()
-        if self._speed.beside:
+        if self._speed.shares:
             for other in self._host.replicas:
                 if other is not self and other.working:
                     other._advance()
@@ -226,11 +238,12 @@ class Replica:
             return
         speed = self._speed
         step = speed.steps[min(len(self._decoding), len(speed.steps) - 1)]
-        if self._reading:
-            step += speed.reading * speed.chunk
-        if speed.beside:
-            step *= (1 + speed.beside * self._host.busy(self)) * self._host.pace
-        self._step = step
+        chunk = speed.reading * speed.chunk if self._reading else 0.0
+        if speed.shares:
+            others = self._host.busy(self)
+            step *= 1 + speed.beside * others
+            chunk *= 1 + speed.reading_beside * others
+        self._step = step = (step + chunk) * self._host.pace
         wanted = self._decoding[0][0] - self._made if self._decoding else float("inf")
         if self._reading:
             wanted = min(wanted, self._unread / speed.chunk)
@@ -281,7 +294,11 @@ class Fleet:
     """A request whose replica fails before its answer begins is sent again, as our clients do."""
 
     def __init__(
-        self, env: simpy.Environment, replicas: Sequence[Replica], router: Router, ended: Callable[[Job], object] = _nobody
+        self,
+        env: simpy.Environment,
+        replicas: Sequence[Replica],
+        router: Router,
+        ended: Callable[[Job], object] = _nobody,
     ) -> None:
         self._env = env
         self._router = router
@@ -293,7 +310,9 @@ class Fleet:
     def submit(self, job: Job) -> None:
         """Take a request, or refuse it."""
         job.tries += 1
-        if job.tries <= self.TRIES and any(self.replicas[at].offer(job) for at in self._router.ranked(job.conversation)):
+        if job.tries <= self.TRIES and any(
+            self.replicas[at].offer(job) for at in self._router.ranked(job.conversation)
+        ):
             return
         job.end = self._env.now
         job.status = Status.REFUSED

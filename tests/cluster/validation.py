@@ -8,7 +8,7 @@ from statistics import mean, median, quantiles
 
 import simpy
 
-from .load import Call, Planned, open_loop
+from .load import Call, open_loop
 from .measurement import Prompts, calibrate, homes
 from .routing import Homes
 from .simulation import Fleet, Host, Job, Replica, Speed, Status, replay
@@ -51,13 +51,22 @@ class Compared:
     simulated: Figures
 
 
-def measure(url: str, slots: int, queue: int, *, rounds: int = 3, seconds: float = 30, parts: Sequence[float] = PARTS) -> list[Compared]:
+def measure(
+    url: str,
+    slots: int,
+    queue: int,
+    *,
+    rounds: int = 3,
+    seconds: float = 30,
+    parts: Sequence[float] = PARTS,
+    cycles: int = 4,
+) -> list[Compared]:
     """Load a cluster of two replicas, and simulate the same: the same arrivals and answers, at the speed that it has."""
     prompts = Prompts(rounds)
     sessions = homes(url, prompts)
     found = []
     for _ in range(rounds):
-        calibration = calibrate(url, sessions, prompts)
+        calibration = calibrate(url, sessions, prompts, cycles)
         for part in parts:
             plan = prompts.poisson(part * calibration.saturation, seconds)
             found.append(compared(part, open_loop(url, plan), calibration.speed, slots, queue, seconds))
