@@ -19,6 +19,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from ._config import Limits
     from ._install import install_as_mistralai
+    from ._limiter import RateLimiter
     from .async_client import AsyncChatStream, MistralAsyncClient
     from .client import ChatStream, MistralClient
     from .exceptions import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         StreamInterrupted,
         StreamTimeout,
     )
+    from .hooks import AttemptInfo, CallInfo, Hooks, RequestInfo
     from .models.chat_completion import (
         AudioChunk,
         ChatCompletionRequest,
@@ -75,12 +77,16 @@ if TYPE_CHECKING:
     from .models.embeddings import EmbeddingObject, EmbeddingRequest, EmbeddingResponse
     from .models.fim import FIMCompletionRequest
     from .models.models import ModelCard, ModelDeleted, ModelList, ModelPermission
+    from .models.rate_limit import RateLimit
+    from .tokens import check_context, count_tokens
 
 __all__ = [
     "ArgumentError",
     "AsyncChatStream",
+    "AttemptInfo",
     "AudioChunk",
     "AuthenticationError",
+    "CallInfo",
     "ChatCompletionRequest",
     "ChatCompletionResponse",
     "ChatCompletionResponseChoice",
@@ -101,6 +107,7 @@ __all__ = [
     "Function",
     "FunctionCall",
     "FunctionName",
+    "Hooks",
     "ImageURLChunk",
     "InvalidRequestError",
     "JSONSchema",
@@ -121,8 +128,11 @@ __all__ = [
     "PermissionDeniedError",
     "Prediction",
     "ProtocolError",
+    "RateLimit",
     "RateLimitError",
+    "RateLimiter",
     "ReferenceChunk",
+    "RequestInfo",
     "RequestTimeout",
     "ResponseFormat",
     "ResponseFormats",
@@ -138,21 +148,27 @@ __all__ = [
     "ToolType",
     "UsageInfo",
     "__version__",
+    "check_context",
+    "count_tokens",
     "install_as_mistralai",
 ]
 
 # Cheapest first: a name is looked for in one after the other.
 _HOMES = (
     "exceptions",
+    "models.rate_limit",
     "models.common",
     "models.models",
     "models.embeddings",
     "models.chat_completion",
     "models.fim",
     "_config",
+    "_limiter",
+    "hooks",
     "client",
     "async_client",
     "_install",
+    "tokens",
 )
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from ._headers import flaw, merged
 from .exceptions import ArgumentError
 from .models.chat_completion import (
     ChatCompletionRequest,
@@ -131,8 +132,13 @@ class Call(Generic[AnswerT]):
     max_retries: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def request(self, idempotency_key: str, until: float = math.inf) -> Request:
-        """The request of one attempt; every attempt's is the same."""
+    def request(
+        self, idempotency_key: str, until: float = math.inf, client_headers: Mapping[str, str] | None = None
+    ) -> Request:
+        """The request of one attempt; every attempt's is the same.
+
+        client_headers: those of every call; the call's own go before them.
+        """
         # A stream that is compressed arrives in lumps.
         headers = (
             {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
@@ -143,7 +149,8 @@ class Call(Generic[AnswerT]):
             headers["Content-Type"] = "application/json"
         if self.method != "GET":
             headers["Idempotency-Key"] = idempotency_key
-        return Request(self.method, self.path, headers | dict(self.headers), self.body, until)
+        headers = merged(merged(headers, client_headers or {}), self.headers)
+        return Request(self.method, self.path, headers, self.body, until)
 
 
 def list_models(options: CallOptions) -> Call[ModelList]:
@@ -240,10 +247,10 @@ def _with_options(call: Call[AnswerT], options: CallOptions) -> Call[AnswerT]:
     max_retries = options.get("max_retries")
     if max_retries is not None and max_retries < 0:
         raise ArgumentError(f"max_retries: {max_retries!r} is less than 0")
-    headers: Mapping[Any, Any] = options.get("extra_headers") or {}
-    for name, value in headers.items():
-        if not all(isinstance(part, str) and part.isascii() and part.isprintable() for part in (name, value)):
-            raise ArgumentError(f"extra_headers: {name!r} cannot be sent, only printable ASCII text can")
+    headers = options.get("extra_headers") or {}
+    wrong = flaw(headers)
+    if wrong is not None:
+        raise ArgumentError(f"extra_headers: {wrong}")
     return replace(call, timeout=timeout, deadline=deadline, max_retries=max_retries, headers=headers)
 
 

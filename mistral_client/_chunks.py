@@ -13,6 +13,7 @@ from ._error_body import api_error
 from ._exchange import Response, decoded, server_error, unexpected
 from ._sse import Event, EventDecoder, EventTooLong
 from .exceptions import MistralException, ProtocolError, RequestTimeout, StreamInterrupted, StreamTimeout
+from .models.common import UsageInfo
 
 DONE = "[DONE]"
 
@@ -25,6 +26,7 @@ class ChunkDecoder(Generic[AnswerT]):
 
     limit: the most bytes of one event.
     begun: the answer has begun: some of its text, a tool call or its end was given.
+    usage: what the answer took, as soon as it came.
     done: `[DONE]` was read and every answer has its finish reason. What follows is of no interest.
 
     Every error that it raises holds what had come of the answer.
@@ -41,7 +43,7 @@ class ChunkDecoder(Generic[AnswerT]):
         self._unfinished: set[int] = set()
         self._finished: set[int] = set()
         self._finish_reason: str | None = None
-        self._usage: dict[str, Any] | None = None
+        self.usage: UsageInfo | None = None
         self._number: int | None = None
         self._counts = False
 
@@ -96,7 +98,8 @@ class ChunkDecoder(Generic[AnswerT]):
         return self._with_answer(error)
 
     def _with_answer(self, error: MistralException) -> MistralException:
-        return error.with_answer("".join(self._text), self._finish_reason, self._usage)
+        usage = None if self.usage is None else self.usage.model_dump()
+        return error.with_answer("".join(self._text), self._finish_reason, usage)
 
     def _decode(self, event: Event) -> AnswerT:
         if event.type == "error":
@@ -131,7 +134,7 @@ class ChunkDecoder(Generic[AnswerT]):
                 if index == 0 or self._finish_reason is None:
                     self._finish_reason = str(reason)
         if chunk.usage is not None:
-            self._usage = chunk.usage.model_dump()
+            self.usage = chunk.usage
 
     def _check_order(self, number: int) -> None:
         """Events that are counted must go on counting. Some servers give all of them the same number."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
+from pydantic import InstanceOf, SecretStr
 
+from ._headers import AUTHORIZATION, flaw
 from .constants import ENDPOINT
 from .exceptions import ConfigurationError
+from .hooks import Hooks
 
 LOCAL = "local"
 
@@ -35,6 +38,7 @@ class Config:
     local_model: None for a server elsewhere; in local mode the model's name or file, empty for the default one.
     max_retries, deadline: of a call that does not say otherwise; requests after the first, and seconds.
     trust_env: whether proxies and certificates are those of the environment.
+    hooks: told of every call. extra_headers: sent with every request.
     """
 
     base_url: str
@@ -44,6 +48,8 @@ class Config:
     deadline: float | None = None
     limits: Limits = Limits()
     trust_env: bool = True
+    hooks: tuple[InstanceOf[Hooks], ...] = ()
+    extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Config holds the key, and is not pickled")
@@ -75,14 +81,12 @@ def resolve(
     deadline: float | None = None,
     limits: Limits | None = None,
     trust_env: bool = True,
+    hooks: tuple[Hooks, ...] = (),
 ) -> Config:
     """Raises `ConfigurationError` with what is wrong and what to do; it never shows the key."""
-    if max_retries < 0:
-        raise ConfigurationError(f"max_retries: {max_retries!r} is less than 0")
-    if deadline is not None and not deadline > 0:
-        raise ConfigurationError(f"deadline: {deadline!r} is not a number of seconds above 0")
+    _check_effort(max_retries, deadline)
     base_url, local_model = _server(endpoint or os.environ.get("MISTRAL_ENDPOINT") or ENDPOINT)
-    config = Config(base_url, None, local_model, max_retries, deadline, limits or Limits(), trust_env)
+    config = Config(base_url, None, local_model, max_retries, deadline, limits or Limits(), trust_env, hooks)
     if local_model is not None:
         # The local server asks for no key, so none is looked for, and none that a script carries is used.
         return config
@@ -92,6 +96,40 @@ def resolve(
         return config
     _check_key(api_key, base_url)
     return replace(config, api_key=api_key)
+
+
+def with_options(
+    config: Config,
+    max_retries: int | None,
+    deadline: float | None,
+    extra_headers: Mapping[str, str] | None,
+    hooks: tuple[Hooks, ...] | None,
+) -> Config:
+    """The same but for what is not None. Raises `ConfigurationError`."""
+    changed = replace(
+        config,
+        max_retries=config.max_retries if max_retries is None else max_retries,
+        deadline=config.deadline if deadline is None else deadline,
+        extra_headers=config.extra_headers if extra_headers is None else dict(extra_headers),
+        hooks=config.hooks if hooks is None else hooks,
+    )
+    _check_effort(changed.max_retries, changed.deadline)
+    wrong = flaw(changed.extra_headers)
+    if wrong is not None:
+        raise ConfigurationError(f"extra_headers: {wrong}")
+    if any(name.lower() == AUTHORIZATION.lower() for name in changed.extra_headers):
+        raise ConfigurationError(
+            f"extra_headers: {AUTHORIZATION} is the client's key; build a client with another api_key, or give the "
+            "header with a call"
+        )
+    return changed
+
+
+def _check_effort(max_retries: int, deadline: float | None) -> None:
+    if max_retries < 0:
+        raise ConfigurationError(f"max_retries: {max_retries!r} is less than 0")
+    if deadline is not None and not deadline > 0:
+        raise ConfigurationError(f"deadline: {deadline!r} is not a number of seconds above 0")
 
 
 def _server(endpoint: str) -> tuple[str, str | None]:

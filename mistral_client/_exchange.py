@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from pydantic import SecretStr, ValidationError
@@ -18,8 +19,12 @@ from pydantic_core import from_json
 from ._calls import AnswerT, Call, Request, validation_message
 from ._config import Config
 from ._error_body import api_error, is_error_body, request_id
+from ._headers import secrets
+from ._limiter import RateLimiter
 from ._retry import RetryBudget, RetryPolicy
-from .exceptions import MistralException, ProtocolError, masked
+from ._watch import Tell, Watch
+from .exceptions import MistralException, ProtocolError, RequestTimeout, masked
+from .models.common import Answer
 
 ErrorT = TypeVar("ErrorT", bound=MistralException)
 
@@ -51,30 +56,48 @@ class Wait:
     seconds: float
 
 
-Step = Request | Wait
+Step = Request | Wait | Tell
 
 
 class Effort:
     """What a call has taken so far: requests, and seconds of the clock since it began.
 
     clock: seconds, monotonic. until: when the call must be over, on that clock.
+    used: the limiter's, where there is one, to be told of the tokens that a request took.
+    watch: None where there are no hooks.
     """
 
     def __init__(self, config: Config, call: Call[Any], clock: Callable[[], float]) -> None:
         self.attempts = 0
+        self.used: Callable[[int], object] | None = None
         self._began = clock()
         deadline = config.deadline if call.deadline is None else call.deadline
         self.until = math.inf if deadline is None else self._began + deadline
         self._config = config
         self._clock = clock
-        given = [value.rpartition(" ")[2] for name, value in call.headers.items() if name.lower() == "authorization"]
-        self._secrets = [SecretStr(value) for value in given if value]
-        if config.api_key is not None:
-            self._secrets.append(config.api_key)
+        self.extra_headers = config.extra_headers
+        self._secrets = [] if config.api_key is None else [config.api_key]
+        self.learn_secrets(call.headers)
+        self.learn_secrets(config.extra_headers)
+        self.watch = Watch(call, config, clock, self.masked) if config.hooks else None
+
+    def now(self) -> float:
+        """On that clock."""
+        return self._clock()
 
     def left(self) -> float:
         """Seconds until then."""
         return self.until - self._clock()
+
+    def settle(self, outcome: object) -> None:
+        """Tell the limiter what the last request took: an answer with `usage`, or an error, tells it."""
+        if self.used is None:
+            return
+        if isinstance(outcome, MistralException):
+            if (outcome.http_status or 0) >= 400:
+                self.used(0)
+        elif (usage := getattr(outcome, "usage", None)) is not None:
+            self.used(usage.total_tokens)
 
     def written_on(self, error: ErrorT) -> ErrorT:
         """The same error, with what it took to get there, and without the key: some servers send it back."""
@@ -85,6 +108,13 @@ class Effort:
         # The frames so far hold what came, and have no more to tell than the error.
         return error.with_traceback(None)
 
+    def learn_secrets(self, headers: Mapping[str, str]) -> None:
+        """What these headers hold of secrets is masked from now on, as the key is."""
+        for value in secrets(headers).values():
+            secret = SecretStr(value.rpartition(" ")[2])
+            if secret.get_secret_value() and secret not in self._secrets:
+                self._secrets.insert(0, secret)
+
     def masked(self, text: str) -> str:
         """The text without the key."""
         for secret in self._secrets:
@@ -93,34 +123,81 @@ class Effort:
 
 
 def exchange(
-    call: Call[AnswerT], policy: RetryPolicy, budget: RetryBudget, effort: Effort, random: Callable[[], float]
+    call: Call[AnswerT],
+    policy: RetryPolicy,
+    budget: RetryBudget,
+    effort: Effort,
+    random: Callable[[], float],
+    limiter: RateLimiter | None = None,
 ) -> Generator[Step, Response | MistralException | None, AnswerT | None]:
     """Yields steps until a response is what the call asked for; the answer in it is the generator's value.
 
     For a request it is sent the response, or the exception that stands for a failure to get one; for a `Wait`, None.
     An answer that is streamed is None here: its reader has it.
+    Where there are hooks, it also yields whom to `Tell` of what, and is sent None for it.
     random: evenly from 0 to 1.
     """
     if call.max_retries is not None:
         policy = replace(policy, max_retries=call.max_retries)
-    request = call.request(f"{int(random() * 2**53):014x}{int(random() * 2**53):014x}", effort.until)
+    key = f"{int(random() * 2**53):014x}{int(random() * 2**53):014x}"
+    request = call.request(key, effort.until, effort.extra_headers)
+    watch = effort.watch
+    failure: MistralException | None = None
     while True:
+        if limiter is not None:
+            effort.used = yield from _turn(limiter, call, effort, failure)
         effort.attempts += 1
-        outcome = yield request
+        if watch is None:
+            outcome = yield request
+        else:
+            yield watch.before(request)
+            changed = watch.changed(request)
+            effort.learn_secrets(changed.headers)
+            outcome = yield changed
         if outcome is None:
             raise TypeError("a request comes to a response or an exception")
         try:
             answer = _judged(call, outcome)
         except MistralException as error:
             failure = error
+            effort.settle(error)
         else:
             budget.earn()
+            effort.settle(answer)
+            if watch is not None:
+                yield watch.after(outcome, None)
+                if answer is not None:
+                    yield watch.ended(None, answer)
             return answer
+        if watch is not None:
+            yield watch.after(outcome, effort.written_on(failure))
         delay = policy.delay(effort.attempts - 1, failure, effort.left(), random())
         # A server that says when to come back is not down: coming back then is free.
         if delay is None or not (failure.retry_after or budget.spend()):
             raise effort.written_on(failure)
         yield Wait(delay)
+
+
+def _turn(
+    limiter: RateLimiter, call: Call[AnswerT], effort: Effort, failure: MistralException | None
+) -> Generator[Wait, object, Callable[[int], object]]:
+    """Waits for a place in the limiter, if the call has the time; gives what is to be told of the tokens it took.
+
+    failure: of the request before, which stands where there is no time for another.
+    """
+    now = effort.now()
+    place = limiter.reserve(call, now)
+    wait = place.at - now
+    try:
+        if wait >= effort.left():
+            late = RequestTimeout(f"the rate limiter has a place in {wait:.1f} seconds, and the call has less")
+            raise effort.written_on(failure or late)
+        if wait > 0:
+            yield Wait(wait)
+    except BaseException:
+        limiter.give_back(place)
+        raise
+    return partial(limiter.settle, place)
 
 
 def opens_stream(call: Call[AnswerT], response: Response) -> bool:
@@ -173,7 +250,10 @@ def _judged(call: Call[AnswerT], outcome: Response | MistralException) -> Answer
         raise api_error(status, outcome.headers, content)
     media_type = _media_type(outcome)
     if not call.streamed and media_type.endswith(("/json", "+json")):
-        return decoded(call.answer, content, outcome, status, "an answer that is none")
+        answer = decoded(call.answer, content, outcome, status, "an answer that is none")
+        if isinstance(answer, Answer):
+            answer.came_with(outcome.headers)
+        return answer
     wanted = "text/event-stream" if call.streamed else "application/json"
     shown = " ".join(content[:800].decode("utf-8", "replace").split())[:200]
     raise server_error(content, outcome, status) or unexpected(

@@ -1,8 +1,8 @@
 """Work that takes more than one call, without I/O.
 
-A flow is a generator in the manner of `_exchange`: it yields what to do next, a `Call`, some of them `Together`, or a
-function of the user's to `Run`, and is sent what came of it; what failed is raised where it was yielded. A client only
-performs.
+A flow is a generator in the manner of `_exchange`: it yields what to do next, a `Call`, other flows to follow
+`Together`, or a function of the user's to `Run`, and is sent what came of it; what failed is raised where it was
+yielded. A client only performs.
 """
 
 from __future__ import annotations
@@ -11,24 +11,27 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ._calls import AnswerT, Call
+from ._calls import Call
 
 ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True)
-class Together(Generic[AnswerT]):
-    """Calls that are made at the same time, taken from their iterator as they can be begun.
+class Together(Generic[ResultT]):
+    """Flows that are followed at the same time, taken from their iterator as they can be begun.
 
     at_most: how many at a time.
-    done: told of each answer as it comes, with the place of its call, in the thread or task that follows the flow.
+    done: told of each result as it comes, with the place of its flow, in the thread or task that follows the flow
+        which yielded this.
 
-    Comes to None. The first call that fails ends it: no further one begins, those that run are given up or waited for.
+    Comes to None. The first flow that fails ends it, and its error is the one that is raised: no further flow, request
+    or wait begins. What runs is cancelled by an asynchronous client; a synchronous one waits for the requests that are
+    under way, and `done` is told of those that succeed.
     """
 
-    calls: Iterable[Call[AnswerT]]
+    flows: Iterable[Flow[ResultT]]
     at_most: int
-    done: Callable[[int, AnswerT], object]
+    done: Callable[[int, ResultT], object]
 
 
 @dataclass(frozen=True, slots=True)

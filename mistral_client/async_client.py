@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from random import random
@@ -22,16 +22,22 @@ from . import _calls
 from ._body import araw, areceived, close_soon, run_out
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, Request
 from ._chunks import ChunkDecoder
-from ._config import Config, Limits, resolve, secret
+from ._config import Config, Limits, resolve, secret, with_options
+from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
+from ._limiter import RateLimiter
 from ._pool import AsyncPoolTransport
 from ._retry import RetryBudget, RetryPolicy
+from ._tell import atell, checked_hooks, chunks_told
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
+from ._watch import Tell
 from .exceptions import MistralException
+from .hooks import Hooks
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
+from .models.rate_limit import RateLimit
 
 _Receive = Callable[[httpx.Response], Awaitable[Response]]
 
@@ -58,22 +64,29 @@ class MistralAsyncClient:
         deadline: float | None = None,
         trust_env: bool = True,
         limits: Limits | None = None,
+        limiter: RateLimiter | None = None,
         http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        hooks: Iterable[Hooks] = (),
     ) -> None:
         key = secret(api_key)
         del api_key
-        self._config = resolve(key, endpoint, max_retries, deadline, limits, trust_env)
+        told = checked_hooks(hooks, asynchronous=True)
+        self._config = resolve(key, endpoint, max_retries, deadline, limits, trust_env, told)
         self._policy = RetryPolicy(self._config.max_retries)
         self._budget = RetryBudget()
+        self._limiter = limiter
         self._given = http_client
         if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().async_transport(self._config.local_model)
         self._timeout = checked(timeout)
+        self._timeout_of_given: httpx.Timeout | None = None  # in place of its own
         self._transport = transport
         self._max_connections = max_concurrent_requests
         # Connections belong to an event loop and end with it, so each loop has a pool of its own; None when closed.
         self._transports: WeakKeyDictionary[Any, httpx.AsyncBaseTransport | None] = WeakKeyDictionary()
+        # Of a client that shares another's connections.
+        self._shared: Callable[[], httpx.AsyncBaseTransport] | None = None
 
     async def list_models(self, **options: Unpack[CallOptions]) -> ModelList:
         """The models that the server offers."""
@@ -115,6 +128,36 @@ class MistralAsyncClient:
         """One vector for each text of the input, in its order."""
         return await self._answer(_calls.embeddings(model, input, options))
 
+    async def embed_all(
+        self,
+        model: str,
+        texts: str | Iterable[str],
+        *,
+        batch_size: int = BATCH_SIZE,
+        max_batch_tokens: int = MAX_BATCH_TOKENS,
+        max_concurrent_requests: int = 4,
+        progress: Progress = None,
+        **options: Unpack[EmbeddingOptions],
+    ) -> EmbeddingResponse:
+        """One vector for each of any number of texts, in their order, as one answer.
+
+        Texts are drawn from their iterable and sent in batches, several at a time, each of which is retried like any
+        call.
+
+        batch_size: texts in a request.
+        max_batch_tokens: tokens in a request, estimated as one for two bytes of UTF-8, which is more than most texts
+            have; a batch that the server finds too large is split.
+        progress: called with the number of texts that are done and that of all, None where they cannot be counted. True
+            draws a bar, by tqdm.
+        options: those of `embeddings`; they hold for each request.
+
+        Raises the error of the first batch that fails. Its `batch` has the places of the batch's texts, its
+        `embeddings` the vectors that had arrived.
+        """
+        return await self._follow(
+            embed_all(model, texts, batch_size, max_batch_tokens, max_concurrent_requests, progress, options)
+        )
+
     async def completion(
         self, model: str, prompt: str, suffix: str | None = None, **options: Unpack[FIMOptions]
     ) -> ChatCompletionResponse:
@@ -135,6 +178,32 @@ class MistralAsyncClient:
         """
         call = _calls.completion_stream(model, prompt, suffix, options)
         return AsyncChatStream(call, partial(self._send, call), self._config)
+
+    def with_options(
+        self,
+        *,
+        timeout: float | httpx.Timeout | None = None,
+        max_retries: int | None = None,
+        deadline: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        hooks: Iterable[Hooks] | None = None,
+    ) -> Self:
+        """A client with other defaults that shares the connections and the retry budget of this one.
+
+        timeout, max_retries, deadline, hooks: in place of this client's, or None. `deadline=math.inf` is no deadline.
+        extra_headers: sent with every request, beside those of a call, which go before them.
+
+        Closing it leaves the connections open. They are closed with this client, and then neither can be used.
+        Raises `ConfigurationError` for what cannot be, which includes another `Authorization`.
+        """
+        told = None if hooks is None else checked_hooks(hooks, asynchronous=True)
+        config = with_options(self._config, max_retries, deadline, extra_headers, told)
+        changed: dict[str, object] = {"_config": config, "_policy": RetryPolicy(config.max_retries)}
+        if timeout is not None:
+            changed["_timeout"] = changed["_timeout_of_given"] = checked(timeout)
+        child = object.__new__(type(self))
+        vars(child).update(vars(self), _transports=WeakKeyDictionary(), _shared=self._own_transport, **changed)
+        return child
 
     async def close(self) -> None:
         """Close the connections of this event loop. The client cannot be used in it afterwards."""
@@ -163,7 +232,7 @@ class MistralAsyncClient:
         """The response to a request, its body unread."""
         given = self._given
         if given is not None:
-            request = build_request(self._config, call, step, given.timeout, given)
+            request = build_request(self._config, call, step, self._timeout_of_given or given.timeout, given)
             return await given.send(request, stream=True, follow_redirects=False)
         request = build_request(self._config, call, step, self._timeout)
         # Past `httpx.AsyncClient`: its cookies, redirects, hooks and log have no use here, and cost more than the rest.
@@ -175,6 +244,8 @@ class MistralAsyncClient:
         """The connections of the event loop that runs."""
         loop = current_token().native_token
         if loop not in self._transports:
+            if self._shared is not None:
+                return self._shared()
             self._transports[loop] = self._transport or AsyncPoolTransport(self._config, self._max_connections)
         transport = self._transports[loop]
         if transport is None:
@@ -183,49 +254,52 @@ class MistralAsyncClient:
 
     async def _follow(self, flow: Flow[ResultT]) -> ResultT:
         """What the flow comes to."""
-        step = partial(next, flow)
-        while True:
-            try:
-                doing = step()
-            except StopIteration as finished:
-                return cast("ResultT", finished.value)
-            try:
-                step = partial(flow.send, await self._do(doing))
-            except Exception as error:  # noqa: BLE001  # it is raised in the flow
-                step = partial(flow.throw, error)
+        with closing(flow):
+            step = partial(next, flow)
+            while True:
+                try:
+                    doing = step()
+                except StopIteration as finished:
+                    return cast("ResultT", finished.value)
+                try:
+                    step = partial(flow.send, await self._do(doing))
+                except Exception as error:  # noqa: BLE001  # it is raised in the flow
+                    step = partial(flow.throw, error)
 
     async def _do(self, doing: Call[Any] | Together[Any] | Run) -> Any:
         if isinstance(doing, Call):
             return await self._answer(doing)
         if isinstance(doing, Together):
-            return await self._answer_together(doing)
+            return await self._follow_together(doing)
         call = partial(doing.function, **doing.arguments)
         result = call() if iscoroutinefunction(doing.function) else await to_thread.run_sync(call)
         return await result if isawaitable(result) else result
 
-    async def _answer_together(self, doing: Together[AnswerT]) -> None:
+    async def _follow_together(self, doing: Together[ResultT]) -> None:
         places = anyio.Semaphore(doing.at_most)
-        failures: list[Exception] = []
+        failures: list[BaseException] = []
 
-        async def answer(place: int, call: Call[AnswerT]) -> None:
+        async def follow(place: int, flow: Flow[ResultT]) -> None:
+            with failing():
+                doing.done(place, await self._follow(flow))
+            places.release()
+
+        @contextmanager
+        def failing() -> Iterator[None]:
+            """The first failure is kept, to be raised by itself and not in a group."""
             try:
-                doing.done(place, await self._answer(call))
-            except Exception as error:  # noqa: BLE001  # raised below
+                yield
+            except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001
                 failures.append(error)
                 tasks.cancel_scope.cancel()
-            finally:
-                places.release()
 
         async with anyio.create_task_group() as tasks:
-            try:
-                for place, call in enumerate(doing.calls):
+            with failing():
+                for place, flow in enumerate(doing.flows):
                     await places.acquire()
-                    tasks.start_soon(answer, place, call)
-            except Exception as error:  # noqa: BLE001  # raised below, and not in a group
-                failures.append(error)
-                tasks.cancel_scope.cancel()
+                    tasks.start_soon(follow, place, flow)
         if failures:
-            raise failures[0]
+            raise failures.pop()
 
     async def _answer(self, call: Call[AnswerT]) -> AnswerT:
         answer = await self._send(
@@ -235,20 +309,29 @@ class MistralAsyncClient:
 
     async def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
         """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
-        steps = exchange(call, self._policy, self._budget, effort, random)
+        steps = exchange(call, self._policy, self._budget, effort, random, self._limiter)
         outcome: Response | MistralException | None = None
-        while True:
-            try:
-                step = steps.send(outcome)
-            except StopIteration as finished:
-                return cast("AnswerT | None", finished.value)
-            started = time.monotonic()
-            outcome = await self._perform(call, step, receive)
-            log(step, outcome, time.monotonic() - started, effort)
+        try:
+            while True:
+                try:
+                    step = steps.send(outcome)
+                except StopIteration as finished:
+                    return cast("AnswerT | None", finished.value)
+                started = time.monotonic()
+                outcome = await self._perform(call, step, receive)
+                log(step, outcome, time.monotonic() - started, effort)
+        except BaseException as error:
+            # A coroutine that is closed can await nothing more.
+            if effort.watch is not None and not isinstance(error, GeneratorExit):
+                await atell(effort.watch.ended(error))
+            raise
 
     async def _perform(self, call: Call[AnswerT], step: Step, receive: _Receive) -> Response | MistralException | None:
         if isinstance(step, Wait):
             await anyio.sleep(step.seconds)
+            return None
+        if isinstance(step, Tell):
+            await atell(step)
             return None
         try:
             return await receive(await self._respond(call, step))
@@ -288,11 +371,12 @@ class AsyncChatStream(Generic[AnswerT]):
         try:
             chunk = self._ready.popleft() if self._ready else await self._read()
         except BaseException as error:
-            await self.close()
             if isinstance(error, MistralException):
                 self._effort.written_on(error)
+            await self._close(error)
             raise
         if chunk is None:
+            self._effort.settle(self._decoder)
             await self.close()
             raise StopAsyncIteration
         return chunk
@@ -310,13 +394,25 @@ class AsyncChatStream(Generic[AnswerT]):
     def __del__(self) -> None:
         if not self._closed:
             if self._response is not None:
-                close_soon(self._token, self._hang_up_quietly)
+                close_soon(self._token, self._close_quietly)
             warn(_DROPPED, ResourceWarning, source=self, stacklevel=2)
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """What the server told of its rate limits when the answer began; None where it said nothing."""
+        return None if self._response is None else RateLimit.of(self._response.headers)
 
     async def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""
+        await self._close()
+
+    async def _close(self, error: BaseException | None = None) -> None:
         self._closed = True
-        await self._hang_up()
+        try:
+            await self._hang_up()
+        finally:
+            if self._begun and self._effort.watch is not None:
+                await atell(self._effort.watch.ended(error))
 
     async def _open(self) -> None:
         if self._begun or self._closed:
@@ -338,6 +434,7 @@ class AsyncChatStream(Generic[AnswerT]):
         self._bytes = araw(response)
         try:
             self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
+            self._feed = chunks_told(self._effort.watch, self._decoder.feed)
             self._chunks: Iterator[AnswerT] = iter(())
             self._heard = False
             self._ready.clear()
@@ -370,7 +467,7 @@ class AsyncChatStream(Generic[AnswerT]):
             if data is None:
                 self._decoder.end()
                 return None
-            self._chunks = self._decoder.feed(data)
+            self._chunks = self._feed(data)
 
     async def _hang_up(self) -> None:
         if self._response is not None:
@@ -378,9 +475,9 @@ class AsyncChatStream(Generic[AnswerT]):
                 await self._response.aclose()
             await run_out(self._bytes)
 
-    async def _hang_up_quietly(self) -> None:
+    async def _close_quietly(self) -> None:
         with suppress(Exception):
-            await self._hang_up()
+            await self.close()
 
 
 _DROPPED = "an AsyncChatStream was dropped before its end: read it, use it in an `async with` block, or close it"

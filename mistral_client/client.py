@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent import futures
-from contextlib import suppress
+from contextlib import closing, suppress
+from contextvars import copy_context
 from functools import partial
 from inspect import isawaitable
 from random import random
@@ -20,16 +22,22 @@ from . import _calls
 from ._body import hangup, raw, received
 from ._calls import AnswerT, Call, CallOptions, ChatOptions, EmbeddingOptions, FIMOptions, Messages, Request
 from ._chunks import ChunkDecoder
-from ._config import Config, Limits, resolve, secret
+from ._config import Config, Limits, resolve, secret, with_options
+from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
+from ._limiter import RateLimiter
 from ._pool import PoolTransport
 from ._retry import RetryBudget, RetryPolicy
+from ._tell import checked_hooks, chunks_told, tell
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
+from ._watch import Tell
 from .exceptions import ArgumentError, MistralException
+from .hooks import Hooks
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
+from .models.rate_limit import RateLimit
 
 _Receive = Callable[[httpx.Response], Response]
 
@@ -46,9 +54,11 @@ class MistralClient:
     deadline: seconds that a call may take as a whole, with its retries and the waits between them.
     trust_env: use the proxies and certificates that the environment names.
     limits: the most that is read of what a server sends.
+    limiter: holds requests back, so that no more go out in a minute than it allows.
     http_client: a ready client to use in place of an own one; it stays open when this one is closed, and its own
         timeout, proxies and certificates hold. It, and a transport, may take the time for each read and not for all.
     transport: a ready transport for the own client.
+    hooks: told of every call, its requests and its end.
 
     Safe to share between threads, and to use on both sides of a fork. Close it, or use it in a `with` block, to close
     its connections.
@@ -65,22 +75,29 @@ class MistralClient:
         deadline: float | None = None,
         trust_env: bool = True,
         limits: Limits | None = None,
+        limiter: RateLimiter | None = None,
         http_client: httpx.Client | None = None,
         transport: httpx.BaseTransport | None = None,
+        hooks: Iterable[Hooks] = (),
     ) -> None:
         key = secret(api_key)
         del api_key
-        self._config = resolve(key, endpoint, max_retries, deadline, limits, trust_env)
+        told = checked_hooks(hooks, asynchronous=False)
+        self._config = resolve(key, endpoint, max_retries, deadline, limits, trust_env, told)
         self._policy = RetryPolicy(self._config.max_retries)
         self._budget = RetryBudget()
+        self._limiter = limiter
         self._given = http_client
         if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().sync_transport(self._config.local_model)
         self._timeout = checked(timeout)
+        self._timeout_of_given: httpx.Timeout | None = None  # in place of its own
         self._transport = transport
         # A forked process must not write on its parent's connections, so each process has a pool of its own.
         self._transports: dict[int, httpx.BaseTransport] = {}
         self._closed = False
+        # Of a client that shares another's connections.
+        self._shared: Callable[[], httpx.BaseTransport] | None = None
 
     def list_models(self, **options: Unpack[CallOptions]) -> ModelList:
         """The models that the server offers."""
@@ -122,6 +139,36 @@ class MistralClient:
         """One vector for each text of the input, in its order."""
         return self._answer(_calls.embeddings(model, input, options))
 
+    def embed_all(
+        self,
+        model: str,
+        texts: str | Iterable[str],
+        *,
+        batch_size: int = BATCH_SIZE,
+        max_batch_tokens: int = MAX_BATCH_TOKENS,
+        max_concurrent_requests: int = 4,
+        progress: Progress = None,
+        **options: Unpack[EmbeddingOptions],
+    ) -> EmbeddingResponse:
+        """One vector for each of any number of texts, in their order, as one answer.
+
+        Texts are drawn from their iterable and sent in batches, several at a time, each of which is retried like any
+        call.
+
+        batch_size: texts in a request.
+        max_batch_tokens: tokens in a request, estimated as one for two bytes of UTF-8, which is more than most texts
+            have; a batch that the server finds too large is split.
+        progress: called with the number of texts that are done and that of all, None where they cannot be counted. True
+            draws a bar, by tqdm.
+        options: those of `embeddings`; they hold for each request.
+
+        Raises the error of the first batch that fails. Its `batch` has the places of the batch's texts, its
+        `embeddings` the vectors that had arrived.
+        """
+        return self._follow(
+            embed_all(model, texts, batch_size, max_batch_tokens, max_concurrent_requests, progress, options)
+        )
+
     def completion(
         self, model: str, prompt: str, suffix: str | None = None, **options: Unpack[FIMOptions]
     ) -> ChatCompletionResponse:
@@ -142,6 +189,32 @@ class MistralClient:
         """
         call = _calls.completion_stream(model, prompt, suffix, options)
         return ChatStream(call, partial(self._send, call), self._config)
+
+    def with_options(
+        self,
+        *,
+        timeout: float | httpx.Timeout | None = None,
+        max_retries: int | None = None,
+        deadline: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        hooks: Iterable[Hooks] | None = None,
+    ) -> Self:
+        """A client with other defaults that shares the connections and the retry budget of this one.
+
+        timeout, max_retries, deadline, hooks: in place of this client's, or None. `deadline=math.inf` is no deadline.
+        extra_headers: sent with every request, beside those of a call, which go before them.
+
+        Closing it leaves the connections open. They are closed with this client, and then neither can be used.
+        Raises `ConfigurationError` for what cannot be, which includes another `Authorization`.
+        """
+        told = None if hooks is None else checked_hooks(hooks, asynchronous=False)
+        config = with_options(self._config, max_retries, deadline, extra_headers, told)
+        changed: dict[str, object] = {"_config": config, "_policy": RetryPolicy(config.max_retries)}
+        if timeout is not None:
+            changed["_timeout"] = changed["_timeout_of_given"] = checked(timeout)
+        child = object.__new__(type(self))
+        vars(child).update(vars(self), _transports={}, _shared=self._own_transport, **changed)
+        return child
 
     def close(self) -> None:
         """Close the connections. The client cannot be used afterwards."""
@@ -169,7 +242,7 @@ class MistralClient:
         """The response to a request, its body unread."""
         given = self._given
         if given is not None:
-            request = build_request(self._config, call, step, given.timeout, given)
+            request = build_request(self._config, call, step, self._timeout_of_given or given.timeout, given)
             return given.send(request, stream=True, follow_redirects=False)
         request = build_request(self._config, call, step, self._timeout)
         # Past `httpx.Client`: its cookies, redirects, hooks and log have no use here, and take as long as the rest.
@@ -181,6 +254,8 @@ class MistralClient:
         """The connections of this process."""
         if self._closed:
             raise RuntimeError("the client is closed")
+        if self._shared is not None:
+            return self._shared()
         process = os.getpid()
         transport = self._transports.get(process)
         if transport is None:
@@ -192,22 +267,23 @@ class MistralClient:
 
     def _follow(self, flow: Flow[ResultT]) -> ResultT:
         """What the flow comes to."""
-        step = partial(next, flow)
-        while True:
-            try:
-                doing = step()
-            except StopIteration as finished:
-                return cast("ResultT", finished.value)
-            try:
-                step = partial(flow.send, self._do(doing))
-            except Exception as error:  # noqa: BLE001  # it is raised in the flow
-                step = partial(flow.throw, error)
+        with closing(flow):
+            step = partial(next, flow)
+            while True:
+                try:
+                    doing = step()
+                except StopIteration as finished:
+                    return cast("ResultT", finished.value)
+                try:
+                    step = partial(flow.send, self._do(doing))
+                except Exception as error:  # noqa: BLE001  # it is raised in the flow
+                    step = partial(flow.throw, error)
 
     def _do(self, doing: Call[Any] | Together[Any] | Run) -> Any:
         if isinstance(doing, Call):
             return self._answer(doing)
         if isinstance(doing, Together):
-            return self._answer_together(doing)
+            return self._follow_together(doing)
         result = doing.function(**doing.arguments)
         if isawaitable(result):
             if isinstance(result, Coroutine):
@@ -215,16 +291,28 @@ class MistralClient:
             raise ArgumentError(f"{doing.function!r} is asynchronous, and needs a MistralAsyncClient")
         return result
 
-    def _answer_together(self, doing: Together[AnswerT]) -> None:
-        running: dict[futures.Future[AnswerT], int] = {}
-        with futures.ThreadPoolExecutor(doing.at_most, "mistral_client") as threads:
-            for place, call in enumerate(doing.calls):
-                running[threads.submit(self._answer, call)] = place
-                self._take(running, doing, leave=doing.at_most - 1)
-            self._take(running, doing, leave=0)
+    def _follow_together(self, doing: Together[ResultT]) -> None:
+        running: dict[futures.Future[ResultT], int] = {}
+        given_up = threading.Event()
+        try:
+            with futures.ThreadPoolExecutor(
+                doing.at_most, "mistral_client", initializer=setattr, initargs=(_WORKER, "given_up", given_up)
+            ) as threads:
+                try:
+                    for place, flow in enumerate(doing.flows):
+                        running[threads.submit(copy_context().run, self._follow, flow)] = place
+                        self._take(running, doing, leave=doing.at_most - 1)
+                    self._take(running, doing, leave=0)
+                finally:
+                    given_up.set()
+        finally:
+            for late, place in running.items():
+                if late.done() and late.exception() is None:
+                    with suppress(Exception):  # the first failure is the one that is raised
+                        doing.done(place, late.result())
 
     @staticmethod
-    def _take(running: dict[futures.Future[AnswerT], int], doing: Together[AnswerT], *, leave: int) -> None:
+    def _take(running: dict[futures.Future[ResultT], int], doing: Together[ResultT], *, leave: int) -> None:
         """Wait until no more than so many run."""
         while len(running) > leave:
             for finished in futures.wait(running, return_when=futures.FIRST_COMPLETED).done:
@@ -238,21 +326,32 @@ class MistralClient:
 
     def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
         """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
-        steps = exchange(call, self._policy, self._budget, effort, random)
+        steps = exchange(call, self._policy, self._budget, effort, random, self._limiter)
         outcome: Response | MistralException | None = None
-        while True:
-            try:
-                step = steps.send(outcome)
-            except StopIteration as finished:
-                return cast("AnswerT | None", finished.value)
-            started = time.monotonic()
-            outcome = self._perform(call, step, receive)
-            log(step, outcome, time.monotonic() - started, effort)
+        try:
+            while True:
+                try:
+                    step = steps.send(outcome)
+                except StopIteration as finished:
+                    return cast("AnswerT | None", finished.value)
+                started = time.monotonic()
+                outcome = self._perform(call, step, receive)
+                log(step, outcome, time.monotonic() - started, effort)
+        except BaseException as error:
+            if effort.watch is not None:
+                tell(effort.watch.ended(error))
+            raise
 
     def _perform(self, call: Call[AnswerT], step: Step, receive: _Receive) -> Response | MistralException | None:
+        given_up: threading.Event | None = getattr(_WORKER, "given_up", None)
         if isinstance(step, Wait):
-            time.sleep(step.seconds)
+            (time.sleep if given_up is None else given_up.wait)(step.seconds)
             return None
+        if isinstance(step, Tell):
+            tell(step)
+            return None
+        if given_up is not None and given_up.is_set():
+            raise futures.CancelledError
         try:
             return receive(self._respond(call, step))
         except FAILURES as error:
@@ -289,11 +388,12 @@ class ChatStream(Generic[AnswerT]):
         try:
             chunk = self._ready.popleft() if self._ready else self._read()
         except BaseException as error:
-            self.close()
             if isinstance(error, MistralException):
                 self._effort.written_on(error)
+            self._close(error)
             raise
         if chunk is None:
+            self._effort.settle(self._decoder)
             self.close()
             raise StopIteration
         return chunk
@@ -313,10 +413,22 @@ class ChatStream(Generic[AnswerT]):
             self.close()
             warn(_DROPPED, ResourceWarning, source=self, stacklevel=2)
 
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """What the server told of its rate limits when the answer began; None where it said nothing."""
+        return None if self._response is None else RateLimit.of(self._response.headers)
+
     def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""
+        self._close()
+
+    def _close(self, error: BaseException | None = None) -> None:
         self._closed = True
-        self._hang_up()
+        try:
+            self._hang_up()
+        finally:
+            if self._begun and self._effort.watch is not None:
+                tell(self._effort.watch.ended(error))
 
     def _open(self) -> None:
         if self._begun or self._closed:
@@ -337,6 +449,7 @@ class ChatStream(Generic[AnswerT]):
         self._bytes = raw(response)
         try:
             self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
+            self._feed = chunks_told(self._effort.watch, self._decoder.feed)
             self._chunks: Iterator[AnswerT] = iter(())
             self._heard = False
             self._ready.clear()
@@ -369,7 +482,7 @@ class ChatStream(Generic[AnswerT]):
             if data is None:
                 self._decoder.end()
                 return None
-            self._chunks = self._decoder.feed(data)
+            self._chunks = self._feed(data)
 
     def _hang_up(self) -> None:
         if self._response is not None:
@@ -382,4 +495,5 @@ class ChatStream(Generic[AnswerT]):
 
 
 _MAX_CONNECTIONS = 100
+_WORKER = threading.local()  # `given_up`, in threads that follow flows: set when they are to begin nothing more
 _DROPPED = "a ChatStream was dropped before its end: read it, use it in a `with` block, or close it"

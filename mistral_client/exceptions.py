@@ -28,7 +28,10 @@ Errors hold plain values and no live request or response, so they pickle and kee
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from .models.embeddings import EmbeddingResponse
 
 
 class MistralException(Exception):
@@ -44,12 +47,16 @@ class MistralException(Exception):
     retryable: whether the same call may well succeed a moment later.
     text, finish_reason, usage: what a stream had given when it failed: the text of its first choice, exactly, and the
         other two if they came; usage as a dict of the wire's names.
+    batch, embeddings: of `embed_all`: the places of the texts whose request failed, as a range, and an
+        `EmbeddingResponse` of the vectors that had arrived, each with the place of its text.
     """
 
     retryable: bool = False
     text: str = ""
     finish_reason: str | None = None
     usage: dict[str, Any] | None = None
+    batch: range | None = None
+    embeddings: EmbeddingResponse | None = None
 
     def __init__(
         self,
@@ -104,6 +111,7 @@ class MistralException(Exception):
                 ("code", self.code),
                 ("request id", self.request_id),
                 ("attempts", self.attempts),
+                ("texts", self.batch and f"{self.batch[0]} to {self.batch[-1]}"),
             )
             if value is not None
         ]

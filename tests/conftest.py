@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import json
 import os
 import signal
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,6 +53,8 @@ class Blocking:
             return lambda *args, **options: BlockingStream(
                 self._portal, self._portal.call(lambda: _now(method(*args, **options)))
             )
+        if name == "with_options":
+            return lambda **options: Blocking(self._portal, method(**options))
         return lambda *args, **options: self._portal.call(lambda: method(*args, **options))
 
     def __repr__(self) -> str:
@@ -83,6 +88,10 @@ class BlockingStream:
 
     def close(self) -> None:
         self._portal.call(self._stream.close)
+
+    @property
+    def rate_limit(self) -> Any:
+        return self._stream.rate_limit
 
 
 @pytest.fixture(params=["sync", "asyncio", "trio"])
@@ -203,6 +212,78 @@ def raw_server() -> Iterator[Callable[..., RawServer]]:
         def make(*scripts: Script) -> RawServer:
             server = RawServer(*scripts)
             closing.callback(server.close)
+            return server
+
+        yield make
+
+
+class HTTPServer(ThreadingHTTPServer):
+    """A server on loopback whose answer to a request is that of a function.
+
+    The function is given the request, whose `body` was read, in a thread of its own; it returns status, JSON and, if it
+    likes, headers.
+    """
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, answer: Callable[..., tuple[Any, ...]]) -> None:
+        super().__init__(("127.0.0.1", 0), _Answering)
+        self.answer = answer
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.requests: list[_Answering] = []
+        self.lock = threading.Lock()
+        self.running = self.most = 0  # requests at a time
+
+    def handle_error(self, *_: object) -> None:
+        """Clients that left."""
+
+
+class _Answering(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: HTTPServer
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        self.body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or "null")
+        request = copy.copy(self)
+        with self.server.lock:
+            self.server.requests.append(request)
+            self.server.running += 1
+            self.server.most = max(self.server.most, self.server.running)
+        try:
+            status, body, *headers = self.server.answer(request)
+        finally:
+            with self.server.lock:
+                self.server.running -= 1
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": len(data),
+            **(headers or [{}])[0],
+        }.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_GET(self) -> None:
+        self.do_POST()
+
+    def log_message(self, *_: object) -> None:
+        """Tests are quiet."""
+
+
+@pytest.fixture
+def http_server() -> Iterator[Callable[..., HTTPServer]]:
+    with contextlib.ExitStack() as closing:
+
+        def make(answer: Callable[..., tuple[Any, ...]]) -> HTTPServer:
+            server = closing.enter_context(HTTPServer(answer))
+            thread = threading.Thread(target=server.serve_forever, args=[0.01])
+            thread.start()
+            closing.callback(thread.join)
+            closing.callback(server.shutdown)
             return server
 
         yield make

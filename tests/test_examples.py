@@ -21,11 +21,18 @@ OUTPUT = {
     "chat": r"\S.*Paris.*\nfinish reason: stop\ntokens: \d+ read, \d+ written\n",
     "chat_stream": r"\w.*\bsea\b.*\nfinish reason: (stop|length)\n",
     "conversation": r"system: .+\nuser: What is the sun\?\nassistant: .+\nuser: How hot is it\?\nassistant: .+\n",
+    "count_tokens": (
+        r"open-mixtral-8x7b: 22 tokens\nopen-mixtral-8x22b: 17 tokens\n"
+        r"messages: the prompt has \d{5} tokens and the answer may have 500, .* has 32768\n"
+    ),
+    "embed_many": r"(\d of many\n){3}5 vectors in \d\d tokens\n",
     "embeddings": r"dimensions: 1024\nparaphrase: (0\.\d\d)\nstranger:   (-?0\.\d\d)\n",
     "errors": r"nothing was sent: temperature: .+\nthe server refused: .+no-such-model 400 1500\nnobody was there: .+ True\n",
+    "hooks": r"POST /v1/chat/completions, request 1\nanswered with 200\n\S+: \d+ tokens, ended by \('(stop|length)',\), attempts: 1\n",
     "json_schema": r"Person\(name='.{1,20}', age=\d{1,3}\)\n",
     "list_models": r"mixtral-8x135m mistralai\n(\S+ mistralai\n)+",
     "local_server": r"\S.*Paris.*\nthe server has ended\n",
+    "tracing": r"(chat mistral-small: \d+ tokens\n){2}a story: no tokens\n",
     "transformers_generate": r"\S.*Paris.*\n",
     "trio_chat": r"\S.*Paris.*\n",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -39,12 +40,23 @@ def text_of(content: Content | None) -> str:
     return "".join(part.text for part in content if isinstance(part, TextChunk))
 
 
-def show(answer: Iterator[str], said: list[str] | None = None) -> None:
+def has_looks() -> bool:
+    """Whether standard output shows bold text and colours, and its reader wants them."""
+    return _is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def show(answer: Iterator[str], said: list[str] | None = None, *, with_looks: bool = False) -> None:
     """Write each piece at once, and end with exactly one newline, also where the answer breaks off.
 
     said: is given every piece, so that the caller has them even then.
+    with_looks: the answer is Markdown and is shown as such; only where standard output `has_looks`.
     """
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    is_terminal = _is_terminal()
+    markdown = None
+    if with_looks:
+        from .markdown import Markdown
+
+        markdown = Markdown(_encodable("•", "-"))
     ends = ""  # newlines that may turn out to be the last
     begun = False
     try:
@@ -54,10 +66,26 @@ def show(answer: Iterator[str], said: list[str] | None = None) -> None:
             begun = begun or bool(piece)
             text = (ends + piece).rstrip("\n")
             ends = (ends + piece)[len(text) :]
+            if is_terminal:
+                text = plain(text)
+            if markdown is not None:
+                text = markdown.feed(text)
             if text:
                 # Elsewhere it is the answer as it came; `color` keeps click from taking out what looks like one.
-                click.echo(plain(text) if is_terminal else text, nl=False, color=True)
+                click.echo(text, nl=False, color=True)
         begun = True
     finally:
         if begun:
-            click.echo()
+            click.echo("" if markdown is None else markdown.end(), color=True)
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _encodable(text: str, otherwise: str) -> str:
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return otherwise
+    return text

@@ -36,7 +36,12 @@ from .server_keys import server_keys
 @click.option("--gpus", type=click.FloatRange(min=0), default=0, show_default=True, help="Likewise.")
 @click.option("--context-length", type=click.IntRange(min=1), metavar="TOKENS", help="Of prompt and answer together.")
 @click.option(
-    "--slots", type=click.IntRange(min=1), default=4, show_default=True, metavar="N", help="Answers of a replica at once."
+    "--slots",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Answers of a replica at once.",
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads that compute, in each replica.")
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .completion import files
 from .endpoint import client, endpoint_option, local_model
 from .failure import Failure
 from .plain import one_line
@@ -37,16 +38,18 @@ def models(ctx: click.Context, endpoint: str, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
+    from .known_names import offered
+
     with client(endpoint) as asked:
-        offered = asked.list_models()
+        listed = offered(asked, endpoint)
     if as_json:
-        click.echo(offered.model_dump_json(exclude_unset=True, indent=2))
+        click.echo(listed.model_dump_json(exclude_unset=True, indent=2))
         return
-    descriptions = list(dict.fromkeys(_shown(card, "description") for card in offered.data))
+    descriptions = list(dict.fromkeys(_shown(card, "description") for card in listed.data))
     columns = ["id", "max_context_length", "owned_by"]
     if len(descriptions) > 1:
         columns.append("description")
-    for line in _table(offered.data, columns):
+    for line in _table(listed.data, columns):
         click.echo(line)
     if len(descriptions) == 1 and descriptions[0]:
         click.echo(f"\n{descriptions[0]}")
@@ -63,7 +66,7 @@ def models(ctx: click.Context, endpoint: str, as_json: bool) -> None:
     """
 )
 @click.option("--format", "format_", type=click.Choice(["safetensors"]), required=True, help="Of the weights.")
-@click.option("--model", metavar="FILE.gguf", help="Another Mixtral than the default one.")
+@click.option("--model", metavar="FILE.gguf", shell_complete=files, help="Another Mixtral than the default one.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 def export(format_: str, model: str | None, folder: Path) -> None:  # noqa: ARG001  # there is one format
     """Write the default Mixtral as a checkpoint for Transformers, of 1.4 GB, into the new folder DIR."""

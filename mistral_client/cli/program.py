@@ -17,6 +17,7 @@ from mistral_client._version import __version__
 from mistral_client.exceptions import MistralException
 
 from .chat import chat
+from .completion import completion
 from .deploy import deploy
 from .embed import embed
 from .failure import Failure
@@ -83,5 +84,5 @@ def program(ctx: click.Context) -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-for command in (chat, deploy, embed, models, run, serve):
+for command in (chat, completion, deploy, embed, models, run, serve):
     program.add_command(command)

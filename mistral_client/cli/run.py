@@ -10,8 +10,9 @@ from types import TracebackType
 
 import click
 
+from . import piped
+from .completion import files
 from .endpoint import endpoint_option
-from .failure import UnusableArgument
 
 
 @click.command(
@@ -24,20 +25,16 @@ from .failure import UnusableArgument
     context_settings={"allow_interspersed_args": False},
 )
 @endpoint_option
-@click.argument("script")
-@click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
+@click.argument("script", shell_complete=files)
+@click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...", shell_complete=files)
 def run(endpoint: str, script: str, args: tuple[str, ...]) -> None:
     """Run a Python program of the early client, unchanged.
 
     `import mistralai` finds this package, and clients that name no endpoint ask the local Mixtral, whatever key the
     program carries. What comes after SCRIPT is the program's own, and so is the exit code.
     """
-    try:
-        with open(script, "rb"):
-            pass
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UnusableArgument(f"{script!r} cannot be opened: {reason}") from None
+    with piped.opened(script):
+        pass
 
     from mistral_client import install_as_mistralai
 

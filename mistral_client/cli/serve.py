@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from .completion import files
 from .failure import Failure
 from .served_models import from_file, from_options
 from .served_upstreams import upstreams_of
@@ -39,10 +40,13 @@ if TYPE_CHECKING:
     "models",
     metavar="MODEL",
     multiple=True,
+    shell_complete=files,
     help="Model to serve, a GGUF file, the folder of a checkpoint or hf:OWNER/REPO[:FILE]; else the default Mixtral. "
     "Of several, which may be named by repeating the option, each is loaded when it is first used.",
 )
-@click.option("--embedding-model", metavar="MODEL", help="Another one that answers to mistral-embed.")
+@click.option(
+    "--embedding-model", metavar="MODEL", shell_complete=files, help="Another one that answers to mistral-embed."
+)
 @click.option(
     "--alias",
     "aliases",
@@ -51,7 +55,13 @@ if TYPE_CHECKING:
     help="A further name for a model, as it was named with --model; may be repeated. The first model has the names of "
     "Mistral's API unless it is given others.",
 )
-@click.option("--models", "models_file", metavar="FILE.toml", help="File that describes the models, in place of these.")
+@click.option(
+    "--models",
+    "models_file",
+    metavar="FILE.toml",
+    shell_complete=files,
+    help="File that describes the models, in place of these.",
+)
 @click.option(
     "--upstream",
     "upstreams",
@@ -91,7 +101,9 @@ if TYPE_CHECKING:
     help="Key that callers must send; may be repeated. Others on this machine can see it: better in the environment, "
     "as MISTRAL_SERVER_API_KEYS with commas in between, or in a file.",
 )
-@click.option("--api-key-file", metavar="FILE", help="File with a key a line; # begins a comment.")
+@click.option(
+    "--api-key-file", metavar="FILE", shell_complete=files, help="File with a key a line; # begins a comment."
+)
 @click.option(
     "--cors-origin",
     "origins",

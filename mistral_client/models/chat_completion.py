@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, Discriminator, Field, Tag, model_validator
 
-from .common import JSONObject, RequestModel, Tagged, UsageInfo, WireModel
+from .common import Answer, JSONObject, RequestModel, Tagged, UsageInfo, WireModel
 
 
 class Role(StrEnum):
@@ -350,7 +350,7 @@ class ChatCompletionResponseStreamChoice(WireModel):
     logprobs: Logprobs | None = None
 
 
-class ChatCompletionResponse(WireModel):
+class ChatCompletionResponse(Answer):
     """A whole answer."""
 
     id: str

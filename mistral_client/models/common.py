@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from .rate_limit import RateLimit, Unread
 
 
 class WireModel(BaseModel):
@@ -17,6 +20,28 @@ class WireModel(BaseModel):
 
     # `model_` is pydantic's own prefix, and also how the API likes to begin a name.
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, protected_namespaces=())
+
+
+class Answer(WireModel):
+    """What a server sends in answer to a call."""
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """What the server told of its rate limits along with this answer; None where it said nothing.
+
+        It is no field: equal bodies are equal, and it does not go back onto the wire.
+        """
+        held: Unread | RateLimit | None = self.__dict__.get(_HELD)
+        if isinstance(held, Unread):
+            held = self.__dict__[_HELD] = RateLimit.of(held.headers)
+        return held
+
+    def came_with(self, headers: Mapping[str, str]) -> None:
+        """The headers of the response. Not a private attribute: pydantic would compare those."""
+        self.__dict__[_HELD] = Unread(headers)
+
+
+_HELD = "_rate_limit"
 
 
 class RequestModel(BaseModel):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from .common import JSONObject, RequestModel, UsageInfo, WireModel
+from .common import Answer, JSONObject, RequestModel, UsageInfo, WireModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class EmbeddingObject(WireModel):
     index: int
 
 
-class EmbeddingResponse(WireModel):
+class EmbeddingResponse(Answer):
     """One vector for each text, in the order of the input."""
 
     id: str | None = None  # llama.cpp's server sends none

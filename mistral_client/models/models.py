@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from .common import WireModel
+from .common import Answer, WireModel
 
 
 class ModelPermission(WireModel):
@@ -38,7 +38,7 @@ class ModelCard(WireModel):
     permission: list[ModelPermission] = Field(default_factory=list)
 
 
-class ModelList(WireModel):
+class ModelList(Answer):
     """The models that a server offers."""
 
     object: str = "list"

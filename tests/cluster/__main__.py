@@ -39,7 +39,11 @@ def main() -> int:
         program = ["tests.cluster.scale", *sys.argv[2:]]
     else:
         program = ["pytest", "-o", "filterwarnings=ignore", *(sys.argv[1:] or ["tests/cluster", "-v"])]
-    return subprocess.run([python, "-m", *program], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode
+    return subprocess.run(
+        [python, "-m", *program],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ).returncode
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from mistral_client.server.ray.proxy import CALLBACK, PATH
 
 os.environ[CALLBACK] = PATH
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# Else the replicas give way to whatever else this machine does.
+os.environ["RAY_worker_niceness"] = "0"
 
 ray = pytest.importorskip("ray", reason="make cluster runs these in an environment with Ray")
 

@@ -62,7 +62,7 @@ def _measured() -> None:
         print(told, flush=True)
         cluster.deploy(model=str(default_model()), slots=SLOTS, queue=QUEUE, queued=256)
         cluster.settled()
-        found = validation.measure(cluster.url, SLOTS, QUEUE, rounds=5)
+        found = validation.measure(cluster.url, SLOTS, QUEUE, rounds=4)
     print(*found, sep="\n")
     MEASURED.write_text(json.dumps({name: float(f"{value:.3g}") for name, value in told.items()}, indent=2) + "\n")
     marks.fill(scale_page.PAGE, {"machine": _machine(), "validation": scale_page.validation(found)})

@@ -217,6 +217,27 @@ def test_redeploying_loses_no_call(deployed):
     assert len(texts) > 4
 
 
+def test_there_are_as_many_replicas_as_it_takes(deployed):
+    deployed.delete()  # else there are two already, and it is long before one goes
+    deployed.deploy(replicas=1, max_replicas=2, slots=1)
+    deployed.settled(1)
+    stop = threading.Event()
+
+    def ask(number):
+        with deployed.client(max_retries=10) as client:
+            while not stop.is_set():
+                text_of(client, f"more and more {number}", max_tokens=500)
+
+    with ThreadPoolExecutor(4) as threads:
+        asking = [threads.submit(ask, number) for number in range(4)]
+        try:
+            deployed.settled(2)
+        finally:
+            stop.set()
+        for each in asking:
+            each.result()
+
+
 def test_a_key(deployed):
     deployed.deploy(key_digests=[hashlib.sha256(b"the-key").hexdigest()])
     deployed.settled()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -24,6 +24,10 @@ _ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 
 _BESIDE = 4
 """Requests at a replica beside those that its queue holds: for cards, metrics and health."""
+
+
+_UPSCALE_DELAY = 10.0
+"""Seconds of more requests than slots before there is another replica. Serve waits for thirty; a model is loaded in less."""
 
 
 class Settings(BaseModel):
@@ -66,14 +70,14 @@ class Settings(BaseModel):
 class Replica:
     """A model, loaded, and the application over it."""
 
-    async def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings) -> None:
         spec = ModelSpec(
             settings.model,
             context_length=settings.context_length,
             slots=settings.slots,
             threads=settings.threads,
         )
-        self._models = Models([await asyncio.to_thread(load, spec)], queue=settings.queue)
+        self._models = Models([load(spec)], queue=settings.queue)
         self._guard = Guard(Keys(digests=settings.key_digests), None)
         self._exporting = asyncio.create_task(export(self._models.metrics))
 
@@ -109,7 +113,7 @@ class Signed:
 def build(settings: Settings) -> serve.Application:
     """The application of Serve for these settings."""
     places = settings.slots + settings.queue
-    told = Replica.options(
+    told = cast("Any", Replica).options(
         max_ongoing_requests=places + _BESIDE,
         max_queued_requests=settings.queued,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
@@ -126,6 +130,7 @@ def build(settings: Settings) -> serve.Application:
             "min_replicas": settings.replicas,
             "max_replicas": settings.max_replicas,
             "target_ongoing_requests": settings.slots,
+            "upscale_delay_s": _UPSCALE_DELAY,
         }
         told = told.options(num_replicas=None, autoscaling_config=scaling)
-    return told.bind(settings)
+    return cast("serve.Application", told.bind(settings))

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Any
 
 from pydantic_core import from_json, to_json
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import errors
-from ..guard import MAX_BODY
 from ..errors import WireError
+from ..guard import MAX_BODY
 
 CALLBACK = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 PATH = f"{__name__}:middlewares"

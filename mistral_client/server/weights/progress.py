@@ -23,8 +23,8 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def bar(title: str, total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Give a function that is told how many bytes are done so far, out of `total`."""
+def bar(title: str, total: int, *, shown: bool, unit: str = "B") -> Iterator[Callable[[int], None]]:
+    """Give a function that is told how many bytes, or what else is the unit, are done so far, out of `total`."""
     if not shown:
         yield lambda _done: None
         return
@@ -32,7 +32,7 @@ def bar(title: str, total: int, *, shown: bool) -> Iterator[Callable[[int], None
 
     # Not left to tqdm, which draws nothing on a terminal that gives no size.
     columns, rows = shutil.get_terminal_size()
-    with tqdm(desc=title, total=total, unit="B", unit_scale=True, file=sys.stderr, ncols=columns, nrows=rows) as meter:
+    with tqdm(desc=title, total=total, unit=unit, unit_scale=True, file=sys.stderr, ncols=columns, nrows=rows) as meter:
 
         def done(count: int) -> None:
             meter.update(max(0, min(count, total) - meter.n))

@@ -1,0 +1,54 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import BinaryIO, NoReturn
+
+from .failure import Failure
+
+
+@contextmanager
+def whole_file(path: str | Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """Give a file to write into, which takes the place of `path` when the block ends, unless it ends with an error.
+
+    mode: of a new file, less what the user's mask takes from it. One that is replaced gives its own on.
+
+    Raises `Failure` when it cannot be written.
+    """
+    target = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
+    if target.exists() and not target.is_file():
+        raise Failure(f"{path} cannot be written: it is no file")
+    beside = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
+    try:
+        with _terminated_tidily():
+            try:
+                with open(beside, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+                    if target.exists():
+                        shutil.copymode(target, beside)
+                    yield file
+                os.replace(beside, target)
+            finally:
+                beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise Failure(f"{path} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def _terminated_tidily() -> Iterator[None]:
+    """Have SIGTERM end the process so that what was begun is tidied up, unlike the system's way."""
+    before = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
