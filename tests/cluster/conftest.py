@@ -18,7 +18,7 @@ from mistral_client.server.ray.proxy import CALLBACK, PATH
 os.environ[CALLBACK] = PATH
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 # Else the replicas give way to whatever else this machine does.
-os.environ["RAY_worker_niceness"] = "0"
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray spells it so
 
 ray = pytest.importorskip("ray", reason="make cluster runs these in an environment with Ray")
 

@@ -18,6 +18,9 @@ from .routing import Ring, Router, TwoChoices
 from .simulation import Fleet, Job, Replica, Speed, Status
 from .traffic import DAY, Traffic, size
 
+APART = 3 * DAY
+"""Seconds between failures of a replica, on average, unless told otherwise."""
+
 LOOK_BACK = 1650
 """Tokens of context by which the time of a step is reckoned."""
 
@@ -33,7 +36,7 @@ class Plan:
     hardware: Hardware
     slots: int = 128
     queue: int = 64
-    apart: float = 3 * DAY
+    apart: float = APART
     restart: float = 240.0
     outside: float = 0.02
     sticky: bool = True

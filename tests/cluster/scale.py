@@ -33,7 +33,7 @@ SLOTS, QUEUE = 2, 4
 PLAN = Plan(scale_page.FLEET, slots=256)
 BURSTS = bursts(random.Random(4))
 TRAFFIC = Traffic(mean=8.0, bursts=BURSTS)
-SHARE, REPLICAS = 5, 10_000
+SHARE, REPLICAS = 10, 10_000
 EVERY = 300.0
 
 
@@ -79,7 +79,7 @@ def _machine() -> Iterator[str]:
 
 def _simulated() -> None:
     begun = time.monotonic()
-    # Two hours about the peak, with a burst.
+    # An hour and a half about the peak, with a burst.
     peak = Traffic(mean=TRAFFIC.mean, bursts=(Burst(15.25 * 3600, 600, 1.5),))
     about = (14.5 * 3600, 16.0 * 3600)
     sizes = (5, 10, 20, 40)

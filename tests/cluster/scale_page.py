@@ -9,7 +9,7 @@ from statistics import median
 from tests.marks import table
 
 from .capacity import A100, GB, H100, L40S, MIXTRAL_8X7B, WIDTHS, Assumed, Gpu, Replica, Work, capacity
-from .day import Bin, Plan, percentile
+from .day import APART, Bin, percentile
 from .traffic import DAY, Burst, Traffic
 from .validation import Compared, ratios
 
@@ -164,7 +164,7 @@ def _fleets(work: Work, measured: Mapping[str, float]) -> Iterator[str]:
                 f"{nodes * NODE * FLEET.assumed.price:,.0f}",
                 f"{cpu:,.0f}",
                 f"{replicas * measured['ring_replica'] * 1e3:,.0f}",
-                f"{replicas * DAY / Plan.apart:,.0f}",
+                f"{replicas * DAY / APART:,.0f}",
             ]
         )
     head = [
