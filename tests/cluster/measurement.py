@@ -19,8 +19,8 @@ WORDS = 3
 ANSWERS = (8, 24)
 """Tokens: at least, and at most."""
 
-_SESSIONS = 12
-
+_SESSIONS = 64
+"""That are tried, until one leads to each of two replicas."""
 
 _MORE = 1.5
 """Of the first sequence's step, at most for each further one."""
@@ -50,11 +50,14 @@ class Prompts:
         return found
 
 
-def homes(url: str, prompts: Prompts) -> list[list[int]]:
-    """Sessions by the replica that they lead to."""
-    found: dict[str, list[int]] = {}
-    for call in closed_loop(url, [[prompts.one(session, answer=1) for session in range(_SESSIONS)]]):
-        found.setdefault(call.replica, []).append(call.planned.session)
+def homes(url: str, prompts: Prompts) -> list[int]:
+    """A session for each of two replicas."""
+    found: dict[str, int] = {}
+    for session in range(_SESSIONS):
+        [call] = closed_loop(url, [[prompts.one(session, answer=1)]])
+        found.setdefault(call.replica, session)
+        if len(found) == 2:
+            break
     return list(found.values())
 
 
@@ -79,11 +82,9 @@ class Phases:
     """Two in each."""
 
 
-def calibrate(
-    url: str, sessions: Sequence[Sequence[int]], prompts: Prompts, cycles: int = 4, each: int = 2
-) -> Calibration:
+def calibrate(url: str, sessions: Sequence[int], prompts: Prompts, cycles: int = 4, each: int = 2) -> Calibration:
     """Measure how fast replicas are with each kind of company, which take turns."""
-    (first, *_), (second, *_) = sessions
+    first, second = sessions
     phases = Phases()
 
     def loops(*workers: int) -> list[Call]:

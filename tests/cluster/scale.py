@@ -122,6 +122,7 @@ def _simulated() -> None:
         scale_page.PAGE,
         {
             "traffic": scale_page.traffic(TRAFFIC, BURSTS),
+            "burst": _burst(),
             **{name: marks.table([*heads[name], *scale_page.SEEN], found) for name, found in rows.items()},
             "effort": [
                 f"All of this took {seconds / 60:.0f} minutes here; the day alone had {_count(whole):,} requests."
@@ -129,6 +130,14 @@ def _simulated() -> None:
         },
     )
     scale_plots.day(whole, EVERY, SHARE, REPLICAS)
+
+
+def _burst() -> Iterator[str]:
+    """The one that comes when there is much anyway, minute by minute."""
+    burst = BURSTS[3]
+    end = burst.begin + burst.seconds
+    bins = simulate(PLAN, TRAFFIC, SHARE, 1, end - 1800, end + 1800, 60.0)
+    return scale_page.after(bins, 60.0, (-15, -5, -1, 2, 5, 10, 15, 20, 25), 30)
 
 
 def _late(bins: list[Bin]) -> list[Bin]:

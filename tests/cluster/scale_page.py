@@ -260,6 +260,24 @@ def together(bins: Sequence[Bin]) -> Bin:
     return found
 
 
+def after(bins: Sequence[Bin], seconds: float, minutes: Sequence[int], end: int) -> Iterator[str]:
+    """A burst: what users see in some minutes before and after its end, which is the beginning of the bin `end`."""
+    rows = []
+    for minute in minutes:
+        found = bins[end + minute]
+        rows.append(
+            [
+                f"{minute:+d}",
+                f"{found.arrived / seconds:.0f}",
+                *(f"{percentile(found.first, part):.2f}" for part in (0.5, 0.95)),
+                f"{100 * found.refused / found.arrived:.1f}",
+                f"{100 * (1 - found.read / found.asked):.0f}",
+            ]
+        )
+    head = ["minutes from its end", "requests/s of the cell", "first token, s: p50", "p95", "refused, %"]
+    return table([*head, "of prompts in memory, %"], rows)
+
+
 SEEN = [
     "requests/s a replica",
     "refused, %",
