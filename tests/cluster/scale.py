@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def _simulated() -> None:
         routed = {
             (rate, sticky): pool.submit(
                 simulate,
-                Plan(PLAN.hardware, PLAN.slots, sticky=sticky),
+                replace(PLAN, sticky=sticky),
                 Traffic(mean=rate, swing=0.0),
                 10,
                 1,
@@ -136,8 +137,11 @@ def _burst() -> Iterator[str]:
     """The one that comes when there is much anyway, minute by minute."""
     burst = BURSTS[3]
     end = burst.begin + burst.seconds
-    bins = simulate(PLAN, TRAFFIC, SHARE, 1, end - 1800, end + 1800, 60.0)
-    return scale_page.after(bins, 60.0, (-15, -5, -1, 2, 5, 10, 15, 20, 25), 30)
+    runs = {
+        queue: simulate(replace(PLAN, queue=queue), TRAFFIC, SHARE, 1, end - 1800, end + 1800, 60.0)
+        for queue in (PLAN.queue, 8)
+    }
+    return scale_page.after(runs, (-15, -5, -1, 2, 5, 10, 15, 20, 25), 30)
 
 
 def _late(bins: list[Bin]) -> list[Bin]:

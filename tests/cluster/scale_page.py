@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -260,22 +260,20 @@ def together(bins: Sequence[Bin]) -> Bin:
     return found
 
 
-def after(bins: Sequence[Bin], seconds: float, minutes: Sequence[int], end: int) -> Iterator[str]:
-    """A burst: what users see in some minutes before and after its end, which is the beginning of the bin `end`."""
-    rows = []
-    for minute in minutes:
-        found = bins[end + minute]
-        rows.append(
-            [
-                f"{minute:+d}",
-                f"{found.arrived / seconds:.0f}",
-                *(f"{percentile(found.first, part):.2f}" for part in (0.5, 0.95)),
-                f"{100 * found.refused / found.arrived:.1f}",
-                f"{100 * (1 - found.read / found.asked):.0f}",
-            ]
-        )
-    head = ["minutes from its end", "requests/s of the cell", "first token, s: p50", "p95", "refused, %"]
-    return table([*head, "of prompts in memory, %"], rows)
+def after(runs: Mapping[int, Sequence[Bin]], minutes: Sequence[int], end: int) -> Iterator[str]:
+    """A burst, by the queues of replicas: what users see in some minutes about its end, which is where a bin begins."""
+    figures: dict[str, Callable[[Bin], str]] = {
+        "first token, s: p50": lambda found: f"{percentile(found.first, 0.5):.2f}",
+        "p95": lambda found: f"{percentile(found.first, 0.95):.2f}",
+        "refused, %": lambda found: f"{100 * found.refused / found.arrived:.1f}",
+        "of prompts in memory, %": lambda found: f"{100 * (1 - found.read / found.asked):.0f}",
+    }
+    rows = (
+        [f"{minute:+d}", *(figure(bins[end + minute]) for figure in figures.values() for bins in runs.values())]
+        for minute in minutes
+    )
+    heads = (f"{name}; queue of {queue}" for name in figures for queue in runs)
+    return table(["minutes from its end", *heads], rows)
 
 
 SEEN = [
