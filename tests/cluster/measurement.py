@@ -61,14 +61,6 @@ def homes(url: str, prompts: Prompts) -> list[int]:
     return list(found.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """speed: of a replica. saturation: requests a second that all of them together can do at most."""
-
-    speed: Speed
-    saturation: float
-
-
 @dataclass(slots=True)
 class Phases:
     """Calls of closed loops, by their company; an entry for each cycle."""
@@ -80,12 +72,19 @@ class Phases:
     """One in each replica."""
     full: list[list[Call]] = field(default_factory=list)
     """Two in each."""
+    outside: list[float] = field(default_factory=list)
+    """Seconds of calls that need no model."""
+
+    @property
+    def saturation(self) -> float:
+        """Requests a second that the replicas give together when all their slots are in use."""
+        return median(len(calls) / max(call.end for call in calls) for calls in self.full)
 
 
-def calibrate(url: str, sessions: Sequence[int], prompts: Prompts, cycles: int = 4, each: int = 2) -> Calibration:
-    """Measure how fast replicas are with each kind of company, which take turns."""
+def calibrate(url: str, sessions: Sequence[int], prompts: Prompts, cycles: int = 4, each: int = 2) -> Phases:
+    """Measure replicas with each kind of company, which take turns."""
     first, second = sessions
-    phases = Phases()
+    phases = Phases(outside=cards_seconds(url, 10))
 
     def loops(*workers: int) -> list[Call]:
         return closed_loop(url, [[prompts.one(session) for _ in range(each)] for session in workers])
@@ -95,14 +94,15 @@ def calibrate(url: str, sessions: Sequence[int], prompts: Prompts, cycles: int =
         phases.two.append(loops(first, first))
         phases.both.append(loops(first, second))
         phases.full.append(loops(first, first, second, second))
-    return fit(phases, median(cards_seconds(url, 10)))
+    return phases
 
 
-def fit(phases: Phases, outside: float) -> Calibration:
+def fit(phases: Phases) -> Speed:
     """The speed that such calls had.
 
     Only what is of the same cycle is compared, so that what the machine does besides falls on both.
     """
+    outside = median(phases.outside)
     alone = [call for calls in phases.one for call in calls if call.answer > 1]
     tokens = median(call.prompt for call in alone)
     decoding = [(call.end - call.first) / (call.answer - 1) for call in alone]
@@ -127,9 +127,7 @@ def fit(phases: Phases, outside: float) -> Calibration:
         )
 
     by_itself = _seconds(speed(0.0), phases.one)
-    more = _solved(lambda more: _seconds(speed(more), phases.two) / by_itself, company, _MORE)
-    saturation = sum(map(len, phases.full)) / sum(max(call.end for call in calls) for calls in phases.full)
-    return Calibration(speed(more), saturation)
+    return speed(_solved(lambda more: _seconds(speed(more), phases.two) / by_itself, company, _MORE))
 
 
 def _median_ratio(

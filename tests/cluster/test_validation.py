@@ -16,7 +16,7 @@ def compared(cluster):
     """The default Mixtral: beside it proxies and the program that asks cost little, which is not so of the baby."""
     cluster.deploy(model=str(default_model()), slots=SLOTS, queue=QUEUE, queued=256)
     cluster.settled()
-    return validation.measure(cluster.url, SLOTS, QUEUE, rounds=3, seconds=20, parts=PARTS, cycles=2)
+    return validation.measure(cluster.url, SLOTS, QUEUE, rounds=3, seconds=20, parts=PARTS, cycles=3)
 
 
 @pytest.mark.weights

@@ -9,7 +9,7 @@ from statistics import mean, median, quantiles
 import simpy
 
 from .load import Call, open_loop
-from .measurement import Prompts, calibrate, homes
+from .measurement import Prompts, calibrate, fit, homes
 from .routing import Homes
 from .simulation import Fleet, Host, Job, Replica, Speed, Status, replay
 
@@ -22,6 +22,12 @@ WINDOW = 5.0
 
 _ROUNDS = 12
 """In which the pace is found."""
+
+_PRIOR = 1.0
+"""Seconds of decoding for which the pace of the whole load counts in that of a window."""
+
+_REQUESTS = 24
+"""Of a load at least, where that takes no more than twice its seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +67,32 @@ def measure(
     parts: Sequence[float] = PARTS,
     cycles: int = 4,
 ) -> list[Compared]:
-    """Load a cluster of two replicas, and simulate the same: the same arrivals and answers, at the speed that it has."""
+    """Load a cluster of two replicas, and simulate the same: the same arrivals and answers, at the speed that it has.
+
+    Speed is measured anew before the loads of each round.
+    """
     prompts = Prompts(rounds)
     sessions = homes(url, prompts)
     found = []
     for _ in range(rounds):
-        calibration = calibrate(url, sessions, prompts, cycles)
+        phases = calibrate(url, sessions, prompts, cycles)
+        speed = fit(phases)
         for part in parts:
-            plan = prompts.poisson(part * calibration.saturation, seconds)
-            found.append(compared(part, open_loop(url, plan), calibration.speed, slots, queue, seconds))
+            rate = part * phases.saturation
+            plan = prompts.poisson(rate, min(max(seconds, _REQUESTS / rate), 2 * seconds))
+            found.append(compared(part, open_loop(url, plan), speed, slots, queue))
     return found
 
 
-def compared(part: float, calls: Sequence[Call], speed: Speed, slots: int, queue: int, seconds: float) -> Compared:
+def compared(part: float, calls: Sequence[Call], speed: Speed, slots: int, queue: int) -> Compared:
     """A load that was measured, and its simulation at the pace that the machine had."""
     windows = [1.0] * (int(max(call.end for call in calls) / WINDOW) + 1)
     for _ in range(_ROUNDS):
         jobs = simulate(calls, speed, slots, queue, windows)
         for number, ratio in _slower(calls, jobs, len(windows)):
             windows[number] *= ratio**0.7
-    return Compared(part, len(calls) / seconds, median(windows), _measured(calls), _simulated(jobs, speed.outside))
+    rate = len(calls) / max(call.sent for call in calls)
+    return Compared(part, rate, median(windows), _measured(calls), _simulated(jobs, speed.outside))
 
 
 def _slower(calls: Sequence[Call], jobs: Sequence[Job], windows: int) -> Iterator[tuple[int, float]]:
@@ -91,9 +103,10 @@ def _slower(calls: Sequence[Call], jobs: Sequence[Job], windows: int) -> Iterato
             number = int((call.first + call.end) / 2 / WINDOW)
             measured[number] += call.end - call.first
             simulated[number] += job.end - job.first
+    overall = sum(measured) / sum(simulated)
     for number in range(windows):
-        if simulated[number]:
-            yield number, measured[number] / simulated[number]
+        # Where there were few tokens, what is known of the others counts for more.
+        yield number, (measured[number] + _PRIOR * overall) / (simulated[number] + _PRIOR)
 
 
 def simulate(calls: Sequence[Call], speed: Speed, slots: int, queue: int, windows: Sequence[float]) -> list[Job]:
