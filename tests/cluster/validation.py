@@ -51,7 +51,6 @@ class Compared:
     """
 
     part: float
-    rate: float
     pace: float
     measured: Figures
     simulated: Figures
@@ -91,8 +90,7 @@ def compared(part: float, calls: Sequence[Call], speed: Speed, slots: int, queue
         jobs = simulate(calls, speed, slots, queue, windows)
         for number, ratio in _slower(calls, jobs, len(windows)):
             windows[number] *= ratio**0.7
-    rate = len(calls) / max(call.sent for call in calls)
-    return Compared(part, rate, median(windows), _measured(calls), _simulated(jobs, speed.outside))
+    return Compared(part, median(windows), _measured(calls), _simulated(jobs, speed.outside))
 
 
 def _slower(calls: Sequence[Call], jobs: Sequence[Job], windows: int) -> Iterator[tuple[int, float]]:
