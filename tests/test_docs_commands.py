@@ -132,7 +132,8 @@ def test_the_variables_and_names_exist(page):
         value = importlib.import_module(parts[0])
         for at, part in enumerate(parts[1:], start=2):
             module = ".".join(parts[:at])
-            if not inspect.ismodule(value) or importlib.util.find_spec(module) is None:
+            is_package = hasattr(value, "__path__")
+            if not is_package or importlib.util.find_spec(module) is None:
                 value = getattr(value, part)
                 continue
             try:
