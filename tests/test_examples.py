@@ -32,6 +32,7 @@ OUTPUT = {
     "embeddings": r"dimensions: 1024\nparaphrase: (0\.\d\d)\nstranger:   (-?0\.\d\d)\n",
     "errors": r"nothing was sent: temperature: .+\nthe server refused: .+no-such-model 400 1500\nnobody was there: .+ True\n",
     "hooks": r"POST /v1/chat/completions, request 1\nanswered with 200\n\S+: \d+ tokens, ended by \('(stop|length)',\), attempts: 1\n",
+    "inspected_server": r"the page: 200 text/html; charset=utf-8\nOpen it in a browser, and press Enter to end.\n",
     "json_schema": r"Person\(name='.{1,20}', age=\d{1,3}\)\n",
     "langchain_chat": r"\S.*Paris.*\n\S.*Rome.*\n",
     "list_models": r"mixtral-8x135m mistralai\n(\S+ mistralai\n)+",
@@ -68,6 +69,7 @@ def test_it_runs(example, tmp_path):
         [sys.executable, "-W", "error", example],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT), "MISTRAL_LOCAL_THREADS": "1"},
+        input="\n",
         capture_output=True,
         text=True,
         timeout=120,
@@ -78,6 +80,24 @@ def test_it_runs(example, tmp_path):
     if example.stem == "embeddings":
         paraphrase, stranger = re.findall(r"-?0\.\d\d", ran.stdout)
         assert float(paraphrase) > float(stranger)
+
+
+@pytest.mark.weights
+@pytest.mark.skipif(os.name != "posix", reason="a script for sh")
+def test_the_commands_run(tmp_path):
+    (tmp_path / "question.txt").write_text("How hot is the sun?")
+    ran = subprocess.run(
+        ["sh", ROOT / "examples" / "command_line.sh"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MISTRAL_LOCAL_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert re.fullmatch(
+        r"\S.*\n{\"index\": 0, \"text\": \"How hot is the sun\?\".*\n\(1, 1024\)\n", ran.stdout, re.DOTALL
+    )
 
 
 def test_the_tested_app_passes_its_tests():
