@@ -38,10 +38,7 @@ UNSET: Any = Unset.UNSET  # what was not given; None, in contrast, is sent as nu
 def BackoffStrategy(  # noqa: N802
     initial_interval: int, max_interval: int, exponent: float, max_elapsed_time: int, jitter_ms: int | None = None
 ) -> RetryPolicy:
-    """A policy in milliseconds: the longest first wait, the longest of all, and the end, counted from the call's begin.
-
-    exponent: from one wait to the next. jitter_ms: of no effect, as all waits are random.
-    """
+    """A policy, in milliseconds; the last since the call began. All waits are random, whatever `jitter_ms` is."""
     times = [time / 1000 for time in (initial_interval, max_interval, max_elapsed_time, jitter_ms or 0)]
     if min(times) < 0 or not 0 < exponent <= 10_000:  # which is a float still when multiplied 64 times
         raise ArgumentError("BackoffStrategy: a time is less than 0, or the exponent is")
@@ -296,7 +293,7 @@ class Mistral(AbstractContextManager["Mistral"], AbstractAsyncContextManager["Mi
         return client, options
 
     def close(self) -> None:
-        """Close all connections, those of an event loop when it goes on. The client cannot be used afterwards."""
+        """Close all connections, those of other event loops when they go on. The client cannot be used afterwards."""
         self._closed = True
         for client in self._clients.values():
             client.close() if isinstance(client, MistralClient) else close_everywhere(client)
@@ -315,10 +312,7 @@ class Mistral(AbstractContextManager["Mistral"], AbstractAsyncContextManager["Mi
 
 
 def _options(defaults: Mapping[str, Any], given: Mapping[str, Any], *, streamed: bool) -> dict[str, Any]:
-    """What is given to a method of a `Mistral`, as options of ours. Raises `ArgumentError`.
-
-    defaults: `retries` and `timeout_ms` where the call has none.
-    """
+    """What is given to a method of a `Mistral`, or else to itself, as options of ours. Raises `ArgumentError`."""
     options = {name: value for name, value in given.items() if value is not UNSET}
     if options.pop("stream", None) not in {None, streamed}:
         raise ArgumentError("stream: an answer in chunks is another method's")

@@ -620,6 +620,27 @@ def test_with_closes_both(raw_server):
     client.close()
 
 
+ENDS_AT_ONCE = """
+import asyncio, gc, sys
+from mistral_client import Mistral
+
+async def main():
+    asked = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+    with Mistral("key", server_url=sys.argv[1]) as client:
+        await asyncio.gather(client.chat.complete_async(**asked), client.chat.complete_async(**asked))
+        client.chat.complete(**asked)
+
+asyncio.run(main())
+gc.collect()
+"""
+
+
+def test_with_closes_at_once_what_an_event_loop_that_ends_has_no_time_for(raw_server):
+    program = [sys.executable, "-X", "dev", "-W", "error", "-c", ENDS_AT_ONCE, raw_server([OK, None]).url]
+    ran = subprocess.run(program, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 async def closed(server):
     with anyio.fail_after(10):
         while server.open:  # noqa: ASYNC110  # it is told by another thread
