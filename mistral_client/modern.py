@@ -157,7 +157,7 @@ def _asynchronous(
         result = await cast("Any", method(self._twin, *args, **options))
         return EventStream(result) if isinstance(result, AsyncChatStream) else result
 
-    twin.__name__ += "_async"
+    twin.__name__, twin.__qualname__ = f"{method.__name__}_async", f"{method.__qualname__}_async"
     return cast("Callable[Concatenate[Any, P], Coroutine[Any, Any, ResultT]]", twin)
 
 

@@ -636,7 +636,7 @@ gc.collect()
 
 
 def test_with_closes_at_once_what_an_event_loop_that_ends_has_no_time_for(raw_server):
-    program = [sys.executable, "-X", "dev", "-W", "error", "-c", ENDS_AT_ONCE, raw_server([OK, None]).url]
+    program = [sys.executable, "-W", "error", "-c", ENDS_AT_ONCE, raw_server([OK, None]).url]
     ran = subprocess.run(program, capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stderr) == (0, "")
 
