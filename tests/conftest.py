@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from hypothesis import HealthCheck, settings
 
 from mistral_client import MistralAsyncClient, MistralClient
 
@@ -25,6 +26,10 @@ pytest_plugins = ["pytester", "mistral_client.testing.plugin"]
 # A shell has its background jobs ignore Ctrl-C, and their children inherit that; the tests of Ctrl-C are about programs
 # that were started as usual.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes depends on what else the machine does. `make bench` is for times.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 SOAK = bool(os.environ.get("MISTRAL_SOAK"))
 """Long loops run whole, and times are held to the promise: `make soak`."""

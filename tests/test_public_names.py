@@ -5,6 +5,7 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -106,8 +107,49 @@ from mistralai.models.chat_completion import (
 from mistralai.models.common import UsageInfo
 from mistralai.models.embeddings import EmbeddingObject, EmbeddingResponse
 from mistralai.models.models import ModelCard, ModelDeleted, ModelList, ModelPermission
-assert mistralai is mistral_client and ChatMessage is mistral_client.ChatMessage
+assert ChatMessage is mistral_client.ChatMessage is mistralai.ChatMessage
 assert MistralClient.__module__ == "mistral_client.client"
+assert mistralai.__version__ == mistral_client.__version__
+
+# 1.x
+from mistralai import Mistral, UserMessage, models
+from mistralai.models import CompletionEvent, SDKError, ToolChoice, UserMessage as Same
+from mistralai.models.sdkerror import SDKError as Small
+from mistralai.models.no_response_error import NoResponseError
+from mistralai.sdk import Mistral as Sdk
+from mistralai.types import UNSET
+from mistralai.utils import BackoffStrategy, RetryConfig
+from mistralai.utils.retries import RetryConfig as Deep
+assert Mistral is mistral_client.Mistral is mistralai.Mistral is Sdk
+assert models is mistralai.models and UserMessage is Same is models.usermessage.UserMessage
+assert issubclass(SDKError, Exception) and Small is SDKError and RetryConfig is Deep
+assert ToolChoice is not mistralai.models.chat_completion.ToolChoice  # 0.x meant something else
+
+# 2.x and 3.x
+import mistralai.client.models as client_models
+from mistralai.client import Mistral as Later, errors, models, types, utils
+from mistralai.client.errors import HTTPValidationError, MistralError, NoResponseError, ResponseValidationError, SDKError
+from mistralai.client.errors.sdkerror import SDKError as Small
+from mistralai.client.models import ChatCompletionResponse, CompletionChunk, SystemMessage
+from mistralai.client.models.assistantmessage import AssistantMessage
+from mistralai.client.sdk import Mistral as Sdk
+from mistralai.client.types.basemodel import UNSET
+from mistralai.client.utils import BackoffStrategy, RetryConfig
+from mistralai.client.utils.eventstreaming import EventStream, EventStreamAsync
+assert Later is Mistral is Sdk and models is client_models and errors.SDKError is Small is SDKError
+assert types.UNSET is UNSET and utils.RetryConfig is RetryConfig
+
+import importlib.util
+assert importlib.util.find_spec("mistralai.client").origin == "mistral_client"
+assert importlib.util.find_spec("mistralai.extra") is None
+for name in ("mistralai.server", "mistralai.cli", "mistralai.azure"):  # neither ours under another name, nor theirs
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        continue
+    raise AssertionError(name)
+exec("from mistralai.client import *")
+assert not hasattr(mistralai.client, "httpx") and not hasattr(mistralai, "OCRRequest")
 """
 
 
@@ -115,7 +157,8 @@ def test_install_as_mistralai():
     subprocess.run([sys.executable, "-W", "error", "-c", INSTALL], check=True, timeout=60)
 
 
-def test_install_refuses_to_mix_with_the_official_package(monkeypatch):
-    monkeypatch.setitem(sys.modules, "mistralai", ast)
+@pytest.mark.parametrize("module", [ast, ModuleType("mistralai")])
+def test_install_refuses_to_mix_with_the_official_package(monkeypatch, module):
+    monkeypatch.setitem(sys.modules, "mistralai", module)
     with pytest.raises(RuntimeError, match="imported already"):
         mistral_client.install_as_mistralai()

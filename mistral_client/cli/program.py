@@ -21,6 +21,7 @@ from .completion import completion
 from .deploy import deploy
 from .embed import embed
 from .failure import Failure
+from .migrate import migrate
 from .models import models
 from .run import run
 from .serve import serve
@@ -84,5 +85,5 @@ def program(ctx: click.Context) -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-for command in (chat, completion, deploy, embed, models, run, serve):
+for command in (chat, completion, deploy, embed, migrate, models, run, serve):
     program.add_command(command)

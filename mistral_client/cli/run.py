@@ -28,10 +28,10 @@ from .endpoint import endpoint_option
 @click.argument("script", shell_complete=files)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...", shell_complete=files)
 def run(endpoint: str, script: str, args: tuple[str, ...]) -> None:
-    """Run a Python program of the early client, unchanged.
+    """Run a Python program of the official client, of any generation, unchanged.
 
     `import mistralai` finds this package, and clients that name no endpoint ask the local Mixtral, whatever key the
-    program carries. What comes after SCRIPT is the program's own, and so is the exit code.
+    program carries, or finds in MISTRAL_API_KEY. What comes after SCRIPT is the program's own, and so is the exit code.
     """
     with piped.opened(script):
         pass
@@ -40,6 +40,8 @@ def run(endpoint: str, script: str, args: tuple[str, ...]) -> None:
 
     install_as_mistralai()
     os.environ["MISTRAL_ENDPOINT"] = endpoint
+    if endpoint.partition(":")[0] == "local":
+        os.environ.setdefault("MISTRAL_API_KEY", "local")  # many programs look for one, and end without
     sys.argv = [script, *args]
     if not sys.flags.safe_path:
         sys.path[0] = str(Path(script).resolve().parent)

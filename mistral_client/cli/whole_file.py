@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO, NoReturn
@@ -38,6 +38,43 @@ def whole_file(path: str | Path, mode: int = 0o666) -> Iterator[BinaryIO]:
                 beside.unlink(missing_ok=True)
     except OSError as error:
         raise Failure(f"{path} cannot be written: {error.strerror}") from error
+
+
+def replace_files(contents: Mapping[Path, tuple[bytes, bytes]]) -> None:
+    """Give files other contents, all of them or none.
+
+    contents: what each is expected to hold, and what it shall.
+
+    Raises `Failure` when one holds something else or cannot be written; then all are as they were.
+    """
+    replaced: dict[Path, bytes] = {}
+    try:
+        with ExitStack() as ending:
+            ending.enter_context(_terminated_tidily())
+            ready: dict[Path, Path] = {}
+            for path, (old, new) in contents.items():
+                target = Path(os.path.realpath(path))
+                if target.read_bytes() != old:
+                    raise Failure(f"{path} has changed meanwhile")
+                if not os.access(target, os.W_OK):
+                    raise Failure(f"{path} cannot be written: it is read-only")
+                beside = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
+                ending.callback(beside.unlink, missing_ok=True)
+                with open(beside, "xb") as file:
+                    shutil.copymode(target, beside)
+                    file.write(new)
+                ready[target] = beside
+            try:
+                for (target, beside), (old, _) in zip(ready.items(), contents.values(), strict=True):
+                    os.replace(beside, target)
+                    replaced[target] = old
+            except BaseException:
+                for target, old in replaced.items():
+                    with whole_file(target) as file:
+                        file.write(old)
+                raise
+    except OSError as error:
+        raise Failure(f"{error.filename} cannot be written: {error.strerror}") from error
 
 
 @contextmanager

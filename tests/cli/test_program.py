@@ -8,7 +8,7 @@ import pytest
 
 import mistral_client
 
-COMMANDS = ["chat", "completion", "embed", "models", "run", "serve"]
+COMMANDS = ["chat", "completion", "deploy", "embed", "migrate", "models", "run", "serve"]
 
 
 def test_help_names_every_command(invoke):

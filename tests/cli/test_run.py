@@ -57,6 +57,14 @@ def test_else_it_is_local(command, script):
     assert command("run", path).finish() == (0, "local\n", "")
 
 
+def test_a_local_model_needs_no_key_of_the_user_s(command, script):
+    path = script("import os; print(os.environ.get('MISTRAL_API_KEY'))")
+    assert command("run", path).finish() == (0, "local\n", "")
+    assert command("run", "--endpoint", "local:x.gguf", path).finish() == (0, "local\n", "")
+    assert command("run", path, env={"MISTRAL_API_KEY": "mine"}).finish() == (0, "mine\n", "")
+    assert command("run", "--endpoint", "https://api.mistral.ai", path).finish() == (0, "None\n", "")
+
+
 def test_the_script_finds_itself_as_python_would_have_it(command, script):
     path = script(
         "import sys, beside\n"
