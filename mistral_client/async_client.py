@@ -490,7 +490,7 @@ def close_everywhere(client: MistralAsyncClient) -> None:
         if transport is not None:
             if loop is running:  # and may end before it goes on
                 with closing(transport.aclose()) as steps, suppress(StopIteration):
-                    while steps.send(None) is None:  # asyncio's word for "a moment later"
+                    while steps.send(None) is None:  # asyncio's "later"; with trio the socket is closed by then
                         pass
             close_soon(loop, transport.aclose)
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 ResultT = TypeVar("ResultT")
 P = ParamSpec("P")
 
-
 Unset = IntEnum("Unset", [("UNSET", 0)])
 UNSET: Any = Unset.UNSET  # what was not given; None, in contrast, is sent as null where later clients send it so
 
@@ -210,8 +209,6 @@ class FIM(_Part):
 
 
 class Embeddings(_Part):
-    """Texts as vectors."""
-
     def create(
         self, *, model: str, inputs: str | Iterable[str], **options: Unpack[EmbeddingArguments]
     ) -> EmbeddingResponse:
