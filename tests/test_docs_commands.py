@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import importlib
+import importlib.util
 import inspect
 import re
 import shlex
@@ -46,7 +46,9 @@ def mistral_client(*words):
         command, words = command.commands[words[0]], words[1:]
     if command is own_program():
         assert first in {"COMMAND", None} or first.startswith("-"), words
-    context = click.Context(command, **command.context_settings)
+    # With its parent, as always: a command keeps the help option that it is first seen with.
+    parent = click.Context(own_program(), **own_program().context_settings)
+    context = click.Context(command, parent, **command.context_settings)
     given, _, _ = command.make_parser(context).parse_args(list(words))
     for param in command.params:
         if param.name in given and not isinstance(param.type, click.Path | click.File) and param.nargs == 1:
@@ -129,9 +131,15 @@ def test_the_variables_and_names_exist(page):
         parts = dotted.split(".")
         value = importlib.import_module(parts[0])
         for at, part in enumerate(parts[1:], start=2):
-            with contextlib.suppress(ImportError):
-                importlib.import_module(".".join(parts[:at]))
-            value = getattr(value, part)
+            module = ".".join(parts[:at])
+            is_package = hasattr(value, "__path__")
+            if not is_package or importlib.util.find_spec(module) is None:
+                value = getattr(value, part)
+                continue
+            try:
+                value = importlib.import_module(module)
+            except ImportError:  # of an extra that is not here
+                break
 
 
 OPTIONS = {

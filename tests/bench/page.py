@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from tests import marks
+from tests.marks import table
+
 from .goals import Goal
+
+__all__ = ["PAGE", "fill", "goals", "table"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 
 
 def fill(sections: Mapping[str, Iterable[str]]) -> None:
     """Write lines into the page's places of these names."""
-    text = PAGE.read_text(encoding="utf-8")
-    for name, lines in sections.items():
-        text = _filled(text, name, "\n".join(lines))
-    PAGE.write_text(text, encoding="utf-8")
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """In Markdown."""
-    for row in (head, ["---"] * len(head), *rows):
-        yield f"| {' | '.join(row)} |"
+    marks.fill(PAGE, sections)
 
 
 def goals(wanted: Iterable[Goal]) -> Iterator[str]:
@@ -33,11 +28,3 @@ def goals(wanted: Iterable[Goal]) -> Iterator[str]:
 
 def _verdict(goal: Goal) -> str:
     return "met" if goal.met else "**not met**"
-
-
-def _filled(text: str, name: str, content: str) -> str:
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    if not pattern.search(text):
-        raise RuntimeError(f"{PAGE} has no place for: {name}")
-    return pattern.sub(lambda _: f"{begin}\n\n{content}\n\n{end}", text, count=1)

@@ -1,4 +1,4 @@
-"""Runs what needs Ray, in an environment that has it: `make cluster`."""
+"""Runs what needs Ray, in an environment that has it: `make cluster`, and `python -m tests.cluster scale`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from tests.compat.environments import environment
 
 ROOT = Path(__file__).parents[2]
 
-PINNED = ("ray[serve]==2.60.0", "simpy==4.1.1", "pytest", "pytest-asyncio", "hypothesis", "anyio[trio]")
+PINNED = (
+    "ray[serve]==2.60.0",
+    "simpy==4.1.1",
+    "matplotlib>=3.10",
+    "pyyaml>=6",
+    "pytest",
+    "pytest-asyncio",
+    "hypothesis",
+    "anyio[trio]",
+)
 """What the tests are about, and what runs them."""
 
 
@@ -24,11 +33,15 @@ def packages() -> tuple[str, ...]:
 
 
 def main() -> int:
-    """Run pytest with the arguments of the command line, which may name tests."""
+    """Run pytest with the arguments of the command line, which may name tests; or, after `scale`, what that writes."""
     python = environment(ROOT / ".cluster" / "environment", packages())
-    told = sys.argv[1:] or ["tests/cluster", "-v"]
+    if sys.argv[1:2] == ["scale"]:
+        program = ["tests.cluster.scale", *sys.argv[2:]]
+    else:
+        options = ["-o", "filterwarnings=ignore", "-o", "faulthandler_timeout=600"]
+        program = ["pytest", *options, *(sys.argv[1:] or ["tests/cluster", "-v"])]
     return subprocess.run(
-        [python, "-m", "pytest", "-o", "filterwarnings=ignore", *told],
+        [python, "-m", *program],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     ).returncode

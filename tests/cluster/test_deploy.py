@@ -15,8 +15,6 @@ import pytest
 
 from mistral_client import MistralClient
 
-pytest.importorskip("ray", reason="make cluster has it")
-
 from .two_nodes import messages
 
 

@@ -14,8 +14,6 @@ import pytest
 from mistral_client import MistralConnectionException, MistralException, RateLimitError, StreamInterrupted
 from mistral_client.exceptions import MistralAPIException
 
-pytest.importorskip("ray", reason="make cluster has it")
-
 from .two_nodes import STORE, messages, until
 
 CONVERSATIONS = [f"conversation {number}" for number in range(8)]

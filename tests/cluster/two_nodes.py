@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -16,6 +17,8 @@ from mistral_client.server.ray.proxy import CALLBACK, PATH
 
 os.environ[CALLBACK] = PATH
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# Else the replicas give way to whatever else this machine does.
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray spells it so
 
 import ray
 from ray import serve
@@ -93,8 +96,9 @@ def messages(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
 
-@pytest.fixture(scope="session")
-def cluster(baby: Path) -> Iterator[Deployed]:
+@contextlib.contextmanager
+def running(model: Path) -> Iterator[Deployed]:
+    """The cluster, with nothing deployed yet, for as long as the block takes."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     nodes = Cluster(
@@ -105,11 +109,17 @@ def cluster(baby: Path) -> Iterator[Deployed]:
     ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port}, logging_config={"log_level": "WARNING"})
-        yield Deployed(nodes, baby, port)
+        yield Deployed(nodes, model, port)
     finally:
         serve.shutdown()
         ray.shutdown()
         nodes.shutdown()
+
+
+@pytest.fixture(scope="session")
+def cluster(baby: Path) -> Iterator[Deployed]:
+    with running(baby) as found:
+        yield found
 
 
 @pytest.fixture
