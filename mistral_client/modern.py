@@ -131,7 +131,7 @@ def _elsewhere(_: object) -> NoReturn:
 
 
 class _Part:
-    """A part of a `Mistral`. Its methods are written once and make their calls by either kind of client."""
+    """A part of a `Mistral`. Every method has a twin whose name ends in `_async`: the same, by the other kind of client."""
 
     def __init__(self, whole: Mistral, kind: type[MistralClient | MistralAsyncClient] = MistralClient) -> None:
         self._whole, self._kind = whole, kind
@@ -194,8 +194,6 @@ class Chat(_Part):
 
 
 class FIM(_Part):
-    """What stands between two texts, or after one."""
-
     def complete(self, *, model: str, prompt: str, **options: Unpack[FIMArguments]) -> ChatCompletionResponse:
         """The text between the prompt and the suffix."""
         return self._do(MistralClient.completion, options, model, prompt)
