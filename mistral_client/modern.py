@@ -131,7 +131,7 @@ def _elsewhere(_: object) -> NoReturn:
 
 
 class _Part:
-    """A part of a `Mistral`. Every method has a twin whose name ends in `_async`: the same, by the other kind of client."""
+    """A part of a `Mistral`. Every method has a twin whose name ends in `_async`, on the other kind of client."""
 
     def __init__(self, whole: Mistral, kind: type[MistralClient | MistralAsyncClient] = MistralClient) -> None:
         self._whole, self._kind = whole, kind
