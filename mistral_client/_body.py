@@ -78,7 +78,12 @@ def close_soon(loop: Any, close: Callable[[], Coroutine[object, object, None]]) 
         if hasattr(loop, "create_task"):  # asyncio's, which a synchronous client does not import
             loop.call_soon_threadsafe(lambda: loop.create_task(close()))
         else:
-            loop.run_sync_soon(sys.modules["trio"].lowlevel.spawn_system_task, close)
+
+            def spawn() -> None:
+                with suppress(RuntimeError):  # it is ending
+                    sys.modules["trio"].lowlevel.spawn_system_task(close)
+
+            loop.run_sync_soon(spawn)
 
 
 class _Body:

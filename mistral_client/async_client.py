@@ -480,11 +480,18 @@ class MistralAsyncClient:
 
 
 def close_everywhere(client: MistralAsyncClient) -> None:
-    """Have every event loop close its connections when it goes on. Those of one that has ended have ended with it."""
+    """Close the connections of the event loop that runs; others do it when they go on, or have ended with theirs."""
     transports = vars(client)["_transports"]
+    running = None
+    with suppress(RuntimeError):
+        running = current_token().native_token
     for loop, transport in [*transports.items()]:
         transports[loop] = None
         if transport is not None:
+            if loop is running:  # and may end before it goes on
+                with closing(transport.aclose()) as steps, suppress(StopIteration):
+                    while steps.send(None) is None:  # asyncio's "later"; with trio the socket is closed by then
+                        pass
             close_soon(loop, transport.aclose)
 
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 ResultT = TypeVar("ResultT")
 P = ParamSpec("P")
 
-
 Unset = IntEnum("Unset", [("UNSET", 0)])
 UNSET: Any = Unset.UNSET  # what was not given; None, in contrast, is sent as null where later clients send it so
 
@@ -38,10 +37,7 @@ UNSET: Any = Unset.UNSET  # what was not given; None, in contrast, is sent as nu
 def BackoffStrategy(  # noqa: N802
     initial_interval: int, max_interval: int, exponent: float, max_elapsed_time: int, jitter_ms: int | None = None
 ) -> RetryPolicy:
-    """A policy in milliseconds: the longest first wait, the longest of all, and the end, counted from the call's begin.
-
-    exponent: from one wait to the next. jitter_ms: of no effect, as all waits are random.
-    """
+    """A policy, in milliseconds; the last since the call began. All waits are random, whatever `jitter_ms` is."""
     times = [time / 1000 for time in (initial_interval, max_interval, max_elapsed_time, jitter_ms or 0)]
     if min(times) < 0 or not 0 < exponent <= 10_000:  # which is a float still when multiplied 64 times
         raise ArgumentError("BackoffStrategy: a time is less than 0, or the exponent is")
@@ -135,7 +131,7 @@ def _elsewhere(_: object) -> NoReturn:
 
 
 class _Part:
-    """A part of a `Mistral`. Its methods are written once and make their calls by either kind of client."""
+    """A part of a `Mistral`. Every method has a twin whose name ends in `_async`, on the other kind of client."""
 
     def __init__(self, whole: Mistral, kind: type[MistralClient | MistralAsyncClient] = MistralClient) -> None:
         self._whole, self._kind = whole, kind
@@ -160,7 +156,7 @@ def _asynchronous(
         result = await cast("Any", method(self._twin, *args, **options))
         return EventStream(result) if isinstance(result, AsyncChatStream) else result
 
-    twin.__name__ += "_async"
+    twin.__name__, twin.__qualname__ = f"{method.__name__}_async", f"{method.__qualname__}_async"
     return cast("Callable[Concatenate[Any, P], Coroutine[Any, Any, ResultT]]", twin)
 
 
@@ -198,8 +194,6 @@ class Chat(_Part):
 
 
 class FIM(_Part):
-    """What stands between two texts, or after one."""
-
     def complete(self, *, model: str, prompt: str, **options: Unpack[FIMArguments]) -> ChatCompletionResponse:
         """The text between the prompt and the suffix."""
         return self._do(MistralClient.completion, options, model, prompt)
@@ -213,8 +207,6 @@ class FIM(_Part):
 
 
 class Embeddings(_Part):
-    """Texts as vectors."""
-
     def create(
         self, *, model: str, inputs: str | Iterable[str], **options: Unpack[EmbeddingArguments]
     ) -> EmbeddingResponse:
@@ -296,7 +288,7 @@ class Mistral(AbstractContextManager["Mistral"], AbstractAsyncContextManager["Mi
         return client, options
 
     def close(self) -> None:
-        """Close all connections, those of an event loop when it goes on. The client cannot be used afterwards."""
+        """Close all connections, those of other event loops when they go on. The client cannot be used afterwards."""
         self._closed = True
         for client in self._clients.values():
             client.close() if isinstance(client, MistralClient) else close_everywhere(client)
@@ -315,10 +307,7 @@ class Mistral(AbstractContextManager["Mistral"], AbstractAsyncContextManager["Mi
 
 
 def _options(defaults: Mapping[str, Any], given: Mapping[str, Any], *, streamed: bool) -> dict[str, Any]:
-    """What is given to a method of a `Mistral`, as options of ours. Raises `ArgumentError`.
-
-    defaults: `retries` and `timeout_ms` where the call has none.
-    """
+    """What is given to a method of a `Mistral`, or else to itself, as options of ours. Raises `ArgumentError`."""
     options = {name: value for name, value in given.items() if value is not UNSET}
     if options.pop("stream", None) not in {None, streamed}:
         raise ArgumentError("stream: an answer in chunks is another method's")

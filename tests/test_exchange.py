@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -102,6 +102,16 @@ def test_every_attempt_sends_the_same():
     assert first == second == third
     assert first.headers["Idempotency-Key"]
     assert result.id == "1"
+
+
+def test_a_call_may_bring_its_own_policy():
+    """A request takes a second: the third wait would end 3 + 0.5 + 1 + 2 seconds after the call's beginning."""
+    policy = RetryPolicy(9, within=6.5)
+    steps, raised = run(replace(CHAT, max_retries=policy), [error(503)] * 9, max_retries=0)
+    assert [step.seconds for step in steps if isinstance(step, Wait)] == [0.5, 1.0]
+    assert raised.attempts == 3
+    steps, _ = run(replace(CHAT, max_retries=replace(policy, within=6.6)), [error(503)] * 9, max_retries=0)
+    assert [step.seconds for step in steps if isinstance(step, Wait)] == [0.5, 1.0, 2.0]
 
 
 def test_two_calls_have_two_keys():

@@ -620,6 +620,30 @@ def test_with_closes_both(raw_server):
     client.close()
 
 
+ENDS_AT_ONCE = """
+import gc, sys
+import anyio
+from mistral_client import Mistral
+
+async def main():
+    asked = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+    with Mistral("key", server_url=sys.argv[1]) as client:
+        await client.chat.complete_async(**asked)
+        client.chat.complete(**asked)
+
+for _ in range(5):
+    anyio.run(main, backend=sys.argv[2])
+    gc.collect()
+"""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_with_closes_at_once_what_an_event_loop_that_ends_has_no_time_for(raw_server, backend):
+    program = [sys.executable, "-W", "error", "-c", ENDS_AT_ONCE, raw_server([OK, None]).url, backend]
+    ran = subprocess.run(program, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 async def closed(server):
     with anyio.fail_after(10):
         while server.open:  # noqa: ASYNC110  # it is told by another thread

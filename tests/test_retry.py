@@ -113,3 +113,22 @@ def test_retry_after(headers, seconds):
 @given(st.text(), st.text())
 def test_retry_after_never_raises(value, date):
     assert (retry_after({"retry-after": value, "retry-after-ms": value, "date": date}) or 1) > 0
+
+
+def test_waits_that_grow_otherwise():
+    policy = RetryPolicy(9, first=1, longest=20, factor=3)
+    assert [policy.delay(attempt, BUSY, INF, 1) for attempt in range(4)] == [1, 3, 9, 20]
+
+
+def test_failures_without_an_answer_can_be_left_alone():
+    policy = RetryPolicy(connections=False)
+    assert policy.delay(0, MistralConnectionException("reset"), INF, 1) is None
+    assert policy.delay(0, BUSY, INF, 1) == 0.5
+
+
+def test_status_codes_of_ones_own():
+    policy = RetryPolicy(status_codes=frozenset({501}))
+    assert policy.delay(0, BUSY, INF, 1) is None
+    assert policy.delay(0, ServerError("no", 501), INF, 1) == 0.5, "even one that is for good"
+    assert policy.delay(0, MistralConnectionException("reset"), INF, 1) == 0.5
+    assert policy.delay(0, LocalModelError("no disk"), INF, 1) is None
