@@ -13,6 +13,7 @@ import contextlib
 import difflib
 import io
 import json
+import logging
 import os
 import re
 import subprocess
@@ -53,17 +54,21 @@ def with_python(pages):
 
 
 @pytest.fixture
-def _no_trace_in_modules():
-    """`install_as_mistralai` is for a whole process; here it lasts for a test."""
+def _no_trace_in_the_process():
+    """`install_as_mistralai` and the level of a log are for a whole process; here they last for a test."""
     before = set(sys.modules)
+    log = logging.getLogger("mistral_client")
+    level, handlers = log.level, [*log.handlers]
     yield
+    log.setLevel(level)
+    log.handlers[:] = handlers
     for module in set(sys.modules) - before:
         if module.split(".")[0] == "mistralai":
             del sys.modules[module]
 
 
 @pytest.mark.weights
-@pytest.mark.usefixtures("_no_trace_in_modules")
+@pytest.mark.usefixtures("_no_trace_in_the_process")
 @pytest.mark.parametrize("page", with_python(PAGES), ids=name)
 def test_python_runs(page, monkeypatch, tmp_path):
     monkeypatch.setenv("MISTRAL_ENDPOINT", "local")

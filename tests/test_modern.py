@@ -680,11 +680,17 @@ def test_what_is_wrong_is_told_when_the_client_is_built(monkeypatch):
 @pytest.mark.parametrize("key", [KEY, lambda: KEY], ids=["text", "function"])
 def test_the_key_is_shown_nowhere(raw_server, key):
     refusal = http(json.dumps({"message": f"{KEY} is not known"}).encode(), "401 Unauthorized")
-    client = Mistral(key, server_url=raw_server([refusal]).url)
+    url = raw_server([refusal]).url
+    client = Mistral(key, server_url=url)
     assert KEY not in repr(client) + repr(vars(client)) + repr(vars(client.chat))
+
+    async def streamed():
+        async with Mistral(key, server_url=url) as another:
+            await another.chat.stream_async(**ASKED)
+
     for call in (
         lambda: client.chat.complete(**ASKED),
-        lambda: asyncio.run(client.chat.stream_async(**ASKED)),
+        lambda: asyncio.run(streamed()),
         lambda: client.chat.complete(**ASKED, timeout_ms=0),
         lambda: Mistral(key, server_url="ftp://x"),
     ):
