@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Container, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -15,8 +14,6 @@ from mistral_client.models.chat_completion import (
     ChatCompletionRequest,
     ChatCompletionResponse,
     ChatCompletionResponseChoice,
-    ChatCompletionResponseStreamChoice,
-    ChatCompletionStreamResponse,
     ChatMessage,
     DeltaMessage,
     FinishReason,
@@ -36,6 +33,7 @@ from . import engine, errors, grammar
 from .calls import AnswerReader
 from .conversation import check_function_name, turns_of
 from .engine import EngineError, Generation, Part, Piece, Sampling
+from .envelope import Envelope
 from .errors import WireError
 from .generation import Event
 from .prompt import PromptFormat, ToolSpec, Turn
@@ -187,9 +185,7 @@ class Answer:
     def __init__(self, model: str, asked: Asked) -> None:
         self.failed = False
         """An event has said what went wrong."""
-        self._model = model
-        self._id = uuid.uuid4().hex
-        self._created = int(time.time())
+        self._envelope = Envelope(model)
         self._choices = [
             _Choice(AnswerReader(asked.calls_mark), asked.prefix, with_logprobs=sampling.logprobs is not None)
             for sampling in asked.samplings
@@ -203,14 +199,7 @@ class Answer:
             index, item = await anext(events)
             self._choices[index].take(item)
             running -= isinstance(item, Generation)
-        return ChatCompletionResponse(
-            id=self._id,
-            object="chat.completion",
-            created=self._created,
-            model=self._model,
-            choices=[choice.whole(index) for index, choice in enumerate(self._choices)],
-            usage=self._usage(),
-        )
+        return self._envelope.whole([choice.whole(index) for index, choice in enumerate(self._choices)], self._usage())
 
     async def events(self, events: AsyncIterator[Event]) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events. What breaks once they flow becomes an error event, without `[DONE]`."""
@@ -273,14 +262,7 @@ class Answer:
         reason: FinishReason | None = None,
         usage: UsageInfo | None = None,
     ) -> bytes:
-        choice = ChatCompletionResponseStreamChoice(index=index, delta=delta, finish_reason=reason)
-        if logprobs is not None:
-            choice.logprobs = logprobs
-        chunk = ChatCompletionStreamResponse(
-            id=self._id, object="chat.completion.chunk", created=self._created, model=self._model, choices=[choice]
-        )
-        if usage is not None:
-            chunk.usage = usage
+        chunk = self._envelope.chunk(index, delta, logprobs, reason, usage)
         return encode_event(chunk.model_dump_json(exclude_unset=True))
 
     def _usage(self) -> UsageInfo:

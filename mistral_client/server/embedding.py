@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
@@ -60,6 +61,11 @@ async def embed(model: Model, body: EmbeddingRequest, place: Place, call: Call |
         if vectors and model.common is not None:
             rows = await model.common.removed(rows, model.admission.threads)
     fitted = _unit(_fitted(rows)[:, :dimensions]) if vectors else ()
+    return answered(body, fitted, counted)
+
+
+def answered(body: EmbeddingRequest, rows: Iterable[NDArray[np.float32]], tokens: int) -> EmbeddingResponse:
+    """Vectors as the request wants them. tokens: of all its texts."""
     dtype = body.output_dtype or "float"
     return EmbeddingResponse(
         id=uuid.uuid4().hex,
@@ -68,10 +74,10 @@ async def embed(model: Model, body: EmbeddingRequest, place: Place, call: Call |
             EmbeddingObject(
                 object="embedding", embedding=written(as_dtype(row, dtype), body.encoding_format), index=index
             )
-            for index, row in enumerate(fitted)
+            for index, row in enumerate(rows)
         ],
         model=body.model,
-        usage=UsageInfo(prompt_tokens=counted, total_tokens=counted, completion_tokens=0),
+        usage=UsageInfo(prompt_tokens=tokens, total_tokens=tokens, completion_tokens=0),
     )
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
-import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -16,10 +14,7 @@ from mistral_client._calls import validation_message
 from mistral_client.exceptions import ArgumentError
 from mistral_client.models.chat_completion import (
     ChatCompletionRequest,
-    ChatCompletionResponse,
     ChatCompletionResponseChoice,
-    ChatCompletionResponseStreamChoice,
-    ChatCompletionStreamResponse,
     ChatMessage,
     DeltaMessage,
     FinishReason,
@@ -28,6 +23,7 @@ from mistral_client.models.chat_completion import (
     ToolCall,
 )
 from mistral_client.models.common import UsageInfo
+from mistral_client.server.envelope import Envelope
 from mistral_client.server.message_order import check_order
 
 from .answer import DONE, EVENT_STREAM, Answer, Event, written
@@ -86,7 +82,7 @@ class _Given:
         indices: range,
     ) -> None:
         self._pieces, self._calls, self._reason, self._usage, self._indices = pieces, calls, reason, usage, indices
-        self._frame: dict[str, Any] = {"id": uuid.uuid4().hex, "created": int(time.time()), "model": model}
+        self._envelope = Envelope(model)
 
     def whole(self) -> str:
         text = "".join(self._pieces)
@@ -95,8 +91,7 @@ class _Given:
             ChatCompletionResponseChoice(index=index, finish_reason=self._reason, message=message)
             for index in self._indices
         ]
-        answer = ChatCompletionResponse(object="chat.completion", choices=choices, usage=self._usage, **self._frame)
-        return written(answer.model_dump(exclude_unset=True))
+        return written(self._envelope.whole(choices, self._usage).model_dump(exclude_unset=True))
 
     def events(self) -> Generator[Event]:
         for index in self._indices:
@@ -112,13 +107,9 @@ class _Given:
         yield Event(DONE)
 
     def _chunk(self, index: int, delta: DeltaMessage, *, ended: bool = False) -> Event:
-        choice = ChatCompletionResponseStreamChoice(
-            index=index, delta=delta, finish_reason=self._reason if ended else None
-        )
-        chunk = ChatCompletionStreamResponse(object="chat.completion.chunk", choices=[choice], **self._frame)
-        if ended and index == self._indices[-1]:
-            chunk.usage = self._usage
-        return Event(chunk.model_dump(exclude_unset=True))
+        reason = self._reason if ended else None
+        usage = self._usage if ended and index == self._indices[-1] else None
+        return Event(self._envelope.chunk(index, delta, reason=reason, usage=usage).model_dump(exclude_unset=True))
 
 
 def as_tool_calls(calls: Sequence[Call], numbers: count[int]) -> tuple[ToolCall, ...]:

@@ -9,6 +9,7 @@ import hashlib
 import os
 
 from pydantic_core import from_json, to_json
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,6 +25,9 @@ _SESSION = os.environ.get("RAY_SERVE_SESSION_ID_HEADER_KEY", "x-session-id").low
 
 _OURS = b"mistral-correlation-id"
 """Every answer of our application has it."""
+
+_RETRY_AFTER = 1
+"""Seconds, where Serve names none."""
 
 
 def middlewares() -> list[Middleware]:
@@ -85,33 +89,23 @@ class _Worded:
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            error = _error(message)
+            error = _stand_in(message)
             if error is not None:
                 self._replaced = True
-                body = to_json(error.body)
-                headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-                kept = [(name, value) for name, value in message["headers"] if name.lower() in _KEPT]
-                told = [(name.encode(), value.encode()) for name, value in (error.headers or {}).items()]
-                await self._send({**message, "status": error.status, "headers": [*headers, *(kept or told)]})
-                await self._send({"type": "http.response.body", "body": body})
+                response = error.response()
+                response.headers["retry-after"] = Headers(raw=message["headers"]).get("retry-after", str(_RETRY_AFTER))
+                await self._send({**message, "status": response.status_code, "headers": response.raw_headers})
+                await self._send({"type": "http.response.body", "body": response.body})
                 return
         if not self._replaced:
             await self._send(message)
 
 
-_KEPT = {b"retry-after"}
-_RETRY_AFTER = 1
-
-
-def _error(start: Message) -> WireError | None:
+def _stand_in(start: Message) -> WireError | None:
     """What stands for an answer that did not come from our application."""
     status: int = start["status"]
-    if status < 400 or any(name.lower() == _OURS for name, _ in start["headers"]):
+    if any(name.lower() == _OURS for name, _ in start["headers"]):
         return None
     if status == 429:
         return errors.full(_RETRY_AFTER)
-    if status == 503 or status >= 500:
-        error = errors.closing()
-        error.headers = {"retry-after": str(_RETRY_AFTER)}
-        return error
-    return None
+    return errors.closing() if status >= 500 else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, cast
 
@@ -14,7 +12,6 @@ from mistral_client.models.chat_completion import (
     ChatCompletionRequest,
     ChatCompletionResponse,
     ChatCompletionResponseChoice,
-    ChatCompletionResponseStreamChoice,
     ChatCompletionStreamResponse,
     ChatMessage,
     DeltaMessage,
@@ -28,6 +25,7 @@ from mistral_client.models.chat_completion import (
 from mistral_client.models.common import UsageInfo
 
 from ..engine import Generation, Piece
+from ..envelope import Envelope
 from ..metrics import Observation
 from .failure import no_call, of_upstream
 from .request import call_id, must_call
@@ -46,8 +44,7 @@ class Answer:
         """What it begins with, because the request says so and the other server does not repeat it."""
         self._body = body
         self._observation = observation
-        self._id = uuid.uuid4().hex
-        self._created = int(time.time())
+        self._envelope = Envelope(body.model)
 
     def whole(self, answer: ChatCompletionResponse) -> ChatCompletionResponse:
         """The same answer in Mistral's words. Raises `WireError` for one without the calls that were asked for."""
@@ -58,14 +55,7 @@ class Answer:
         for choice in choices:
             self._observation.whole(choice.index, _said(cast("Content", choice.message.content)))
         self._ended(usage, [str(choice.finish_reason) for choice in choices])
-        return ChatCompletionResponse(
-            id=self._id,
-            object="chat.completion",
-            created=self._created,
-            model=self._body.model,
-            choices=choices,
-            usage=usage,
-        )
+        return self._envelope.whole(choices, usage)
 
     async def events(self, asked: Asked[AsyncChatStream[ChatCompletionStreamResponse]]) -> AsyncGenerator[bytes, None]:
         """The chunks as Mistral's events. What breaks in between becomes an error event, without `[DONE]`.
@@ -148,14 +138,7 @@ class Answer:
         reason: str | None = None,
         usage: UsageInfo | None = None,
     ) -> bytes:
-        choice = ChatCompletionResponseStreamChoice(index=index, delta=delta, finish_reason=reason)
-        if logprobs is not None:
-            choice.logprobs = logprobs
-        chunk = ChatCompletionStreamResponse(
-            id=self._id, object="chat.completion.chunk", created=self._created, model=self._body.model, choices=[choice]
-        )
-        if usage is not None:
-            chunk.usage = usage
+        chunk = self._envelope.chunk(index, delta, logprobs, reason, usage)
         return encode_event(chunk.model_dump_json(exclude_unset=True))
 
 

@@ -21,10 +21,10 @@ from mistral_client.models.fim import FIMCompletionRequest
 from .. import errors
 from ..app import client_key, the_models, whole_answer
 from ..connection import EventStream, while_connected
+from ..embedding import answered
 from ..inspector.recorder import call_of
 from ..metrics import Observation
 from ..rate_limit import spend
-from . import embeddings
 from .answer import Answer
 from .request import prefix_of, request_of
 from .upstreams import Asked, Upstream, Upstreams
@@ -52,13 +52,16 @@ def add_calls(app: FastAPI) -> None:
         request.state.model = body.model
         offered = upstreams.offered(body.model)
 
+        sent = {} if body.output_dimension is None else {"dimensions": body.output_dimension}
+
         async def ask(upstream: Upstream) -> EmbeddingResponse:
-            return await upstream.client.embeddings(offered.name, body.input, extra_body=embeddings.asked(body))
+            return await upstream.client.embeddings(offered.name, body.input, extra_body=sent)
 
         async def whole() -> EmbeddingResponse:
             with offered.admission.place(client_key(request)) as place:
                 async with offered.admission.slot(place), upstreams.asking(offered, ask) as asked:
-                    return embeddings.answered(body, asked.result)
+                    # Number types are made of the floats here.
+                    return answered(body, asked.result.to_numpy(), asked.result.usage.prompt_tokens)
 
         answer = await while_connected(request.receive, whole)
         if answer is not None:
