@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from random import SystemRandom
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, cast, overload
 from warnings import warn
 from weakref import WeakKeyDictionary
 
@@ -34,23 +33,23 @@ from ._calls import (
     Request,
 )
 from ._chunks import ChunkDecoder
-from ._config import Config, Limits, resolve, secret, with_options
+from ._client import Client
+from ._config import Config, Limits, resolve, secret
 from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
 from ._limiter import RateLimiter
 from ._pool import AsyncPoolTransport
 from ._retry import RetryBudget, RetryPolicy
+from ._stream import Stream
 from ._tell import atell, checked_hooks, chunks_told
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
 from ._watch import Tell
 from .exceptions import MistralException
 from .hooks import Hooks
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
-from .models.common import UsageInfo
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
-from .models.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     from ._structured import Form, ParsedChatCompletionResponse
@@ -59,7 +58,7 @@ if TYPE_CHECKING:
 _Receive = Callable[[httpx.Response], Awaitable[Response]]
 
 
-class MistralAsyncClient:
+class MistralAsyncClient(Client):
     """An asynchronous client of Mistral's API, or of the local server; for asyncio and trio.
 
     max_concurrent_requests: more wait for one of these to end.
@@ -69,6 +68,9 @@ class MistralAsyncClient:
     block.
     Raises `ConfigurationError` when it cannot be built like this.
     """
+
+    _asynchronous = True
+    _no_transports = WeakKeyDictionary
 
     def __init__(
         self,
@@ -317,32 +319,6 @@ class MistralAsyncClient:
         call = _calls.completion_stream(model, prompt, suffix, options)
         return AsyncChatStream(call, partial(self._send, call), self._config)
 
-    def with_options(
-        self,
-        *,
-        timeout: float | httpx.Timeout | None = None,
-        max_retries: int | None = None,
-        deadline: float | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        hooks: Iterable[Hooks] | None = None,
-    ) -> Self:
-        """A client with other defaults that shares the connections and the retry budget of this one.
-
-        timeout, max_retries, deadline, hooks: in place of this client's, or None. `deadline=math.inf` is no deadline.
-        extra_headers: sent with every request, beside those of a call, which go before them.
-
-        Closing it leaves the connections open. They are closed with this client, and then neither can be used.
-        Raises `ConfigurationError` for what cannot be, which includes another `Authorization`.
-        """
-        told = None if hooks is None else checked_hooks(hooks, asynchronous=True)
-        config = with_options(self._config, max_retries, deadline, extra_headers, told)
-        changed: dict[str, object] = {"_config": config, "_policy": RetryPolicy(config.max_retries)}
-        if timeout is not None:
-            changed["_timeout"] = changed["_timeout_of_given"] = checked(timeout)
-        child = object.__new__(type(self))
-        vars(child).update(vars(self), _transports=WeakKeyDictionary(), _shared=self._own_transport, **changed)
-        return child
-
     async def close(self) -> None:
         """Close the connections of this event loop. The client cannot be used in it afterwards."""
         loop = current_token().native_token
@@ -356,15 +332,6 @@ class MistralAsyncClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            f"a {type(self).__name__} holds connections: build one in each process, or share it, but no copies"
-        )
-
-    def __repr__(self) -> str:
-        config = vars(self).get("_config")  # none yet in a traceback of its construction
-        return f"{type(self).__name__}(endpoint={config and config.base_url!r})"
 
     async def _respond(self, call: Call[AnswerT], step: Request) -> httpx.Response:
         """The response to a request, its body unread."""
@@ -495,7 +462,7 @@ def close_everywhere(client: MistralAsyncClient) -> None:
             close_soon(loop, transport.aclose)
 
 
-class AsyncChatStream(Generic[AnswerT]):
+class AsyncChatStream(Stream[AnswerT]):
     """Chunks as they arrive.
 
     Iterate it, or use it in an `async with` block, which closes it also when it is left half-way.
@@ -506,15 +473,8 @@ class AsyncChatStream(Generic[AnswerT]):
     def __init__(
         self, call: Call[AnswerT], send: Callable[[_Receive, Effort], Awaitable[object]], config: Config
     ) -> None:
-        self._call = call
+        super().__init__(call, config)
         self._send = send
-        self._config = config
-        self._response: httpx.Response | None = None
-        self._ready: deque[AnswerT] = deque()
-        self._answer: Assembly | None = None
-        self._outcome: Assembly | MistralException | None = None
-        self._begun = False
-        self._closed = False
 
     def __aiter__(self) -> AsyncIterator[AnswerT]:
         return self
@@ -545,9 +505,6 @@ class AsyncChatStream(Generic[AnswerT]):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} holds a connection, and is not copied")
-
     def __del__(self) -> None:
         if not self._closed:
             if self._response is not None:
@@ -564,23 +521,6 @@ class AsyncChatStream(Generic[AnswerT]):
         Its usage is 0 tokens, and `created` 0, where the server did not say.
         """
         return (await self._read_all()).response()
-
-    @property
-    def usage(self) -> UsageInfo | None:
-        """Tokens read and written; None until it came, which is at the end."""
-        return None if self._answer is None else self._answer.usage
-
-    @property
-    def response_headers(self) -> dict[str, str] | None:
-        """Those of the server's response, by names in lower case; None before it is there."""
-        if self._response is None:
-            return None
-        return {name: self._effort.masked(value) for name, value in self._response.headers.items()}
-
-    @property
-    def rate_limit(self) -> RateLimit | None:
-        """What the server told of its rate limits when the answer began; None where it said nothing."""
-        return None if self._response is None else RateLimit.of(self._response.headers)
 
     async def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent import futures
 from contextlib import closing, suppress
 from contextvars import copy_context
@@ -14,7 +13,7 @@ from functools import partial
 from importlib import import_module
 from inspect import isawaitable
 from random import SystemRandom
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, cast, overload
 from warnings import warn
 
 import httpx
@@ -35,23 +34,23 @@ from ._calls import (
     Request,
 )
 from ._chunks import ChunkDecoder
-from ._config import Config, Limits, resolve, secret, with_options
+from ._client import Client
+from ._config import Config, Limits, resolve, secret
 from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
 from ._limiter import RateLimiter
 from ._pool import PoolTransport
 from ._retry import RetryBudget, RetryPolicy
+from ._stream import Stream
 from ._tell import checked_hooks, chunks_told, tell
 from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
 from ._watch import Tell
 from .exceptions import ArgumentError, MistralException
 from .hooks import Hooks
 from .models.chat_completion import ChatCompletionResponse, ChatCompletionStreamResponse
-from .models.common import UsageInfo
 from .models.embeddings import EmbeddingResponse
 from .models.models import ModelCard, ModelDeleted, ModelList
-from .models.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     from ._structured import Form, ParsedChatCompletionResponse
@@ -61,7 +60,7 @@ if TYPE_CHECKING:
 _Receive = Callable[[httpx.Response], Response]
 
 
-class MistralClient:
+class MistralClient(Client):
     """A client of Mistral's API, or of the local server.
 
     api_key: or a function that gives it, asked for each request; else `MISTRAL_API_KEY`. The local server needs none.
@@ -83,6 +82,9 @@ class MistralClient:
     its connections.
     Raises `ConfigurationError` when it cannot be built like this.
     """
+
+    _asynchronous = False
+    _no_transports = dict
 
     def __init__(
         self,
@@ -330,32 +332,6 @@ class MistralClient:
         call = _calls.completion_stream(model, prompt, suffix, options)
         return ChatStream(call, partial(self._send, call), self._config)
 
-    def with_options(
-        self,
-        *,
-        timeout: float | httpx.Timeout | None = None,
-        max_retries: int | None = None,
-        deadline: float | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        hooks: Iterable[Hooks] | None = None,
-    ) -> Self:
-        """A client with other defaults that shares the connections and the retry budget of this one.
-
-        timeout, max_retries, deadline, hooks: in place of this client's, or None. `deadline=math.inf` is no deadline.
-        extra_headers: sent with every request, beside those of a call, which go before them.
-
-        Closing it leaves the connections open. They are closed with this client, and then neither can be used.
-        Raises `ConfigurationError` for what cannot be, which includes another `Authorization`.
-        """
-        told = None if hooks is None else checked_hooks(hooks, asynchronous=False)
-        config = with_options(self._config, max_retries, deadline, extra_headers, told)
-        changed: dict[str, object] = {"_config": config, "_policy": RetryPolicy(config.max_retries)}
-        if timeout is not None:
-            changed["_timeout"] = changed["_timeout_of_given"] = checked(timeout)
-        child = object.__new__(type(self))
-        vars(child).update(vars(self), _transports={}, _shared=self._own_transport, **changed)
-        return child
-
     def close(self) -> None:
         """Close the connections. The client cannot be used afterwards."""
         self._closed = True
@@ -368,15 +344,6 @@ class MistralClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            f"a {type(self).__name__} holds connections: build one in each process, or share it, but no copies"
-        )
-
-    def __repr__(self) -> str:
-        config = vars(self).get("_config")  # none yet in a traceback of its construction
-        return f"{type(self).__name__}(endpoint={config and config.base_url!r})"
 
     def _respond(self, call: Call[AnswerT], step: Request) -> httpx.Response:
         """The response to a request, its body unread."""
@@ -500,7 +467,7 @@ class MistralClient:
             return error
 
 
-class ChatStream(Generic[AnswerT]):
+class ChatStream(Stream[AnswerT]):
     """Chunks as they arrive.
 
     Iterate it, or use it in a `with` block, which closes it also when it is left half-way.
@@ -509,15 +476,8 @@ class ChatStream(Generic[AnswerT]):
     """
 
     def __init__(self, call: Call[AnswerT], send: Callable[[_Receive, Effort], object], config: Config) -> None:
-        self._call = call
+        super().__init__(call, config)
         self._send = send
-        self._config = config
-        self._response: httpx.Response | None = None
-        self._ready: deque[AnswerT] = deque()
-        self._answer: Assembly | None = None
-        self._outcome: Assembly | MistralException | None = None
-        self._begun = False
-        self._closed = False
 
     def __iter__(self) -> Iterator[AnswerT]:
         return self
@@ -548,9 +508,6 @@ class ChatStream(Generic[AnswerT]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} holds a connection, and is not copied")
-
     def __del__(self) -> None:
         if not self._closed:
             self.close()
@@ -566,23 +523,6 @@ class ChatStream(Generic[AnswerT]):
         Its usage is 0 tokens, and `created` 0, where the server did not say.
         """
         return self._read_all().response()
-
-    @property
-    def usage(self) -> UsageInfo | None:
-        """Tokens read and written; None until it came, which is at the end."""
-        return None if self._answer is None else self._answer.usage
-
-    @property
-    def response_headers(self) -> dict[str, str] | None:
-        """Those of the server's response, by names in lower case; None before it is there."""
-        if self._response is None:
-            return None
-        return {name: self._effort.masked(value) for name, value in self._response.headers.items()}
-
-    @property
-    def rate_limit(self) -> RateLimit | None:
-        """What the server told of its rate limits when the answer began; None where it said nothing."""
-        return None if self._response is None else RateLimit.of(self._response.headers)
 
     def close(self) -> None:
         """Give the connection back. What was not read is lost; further iteration ends at once."""
