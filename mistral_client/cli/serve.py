@@ -194,11 +194,20 @@ def serve(
         for origin in origins:
             if not is_origin(origin):
                 raise Failure(f"{origin!r} is no origin of web pages: https://example.org is one")
-        here = models or embedding_model or models_file or memory or context_length or slots or threads
-        if upstreams and here:
-            raise Failure("--upstream serves what other servers run; models and sizes do not go with it")
-        if models_file is not None and (models or embedding_model or aliases or context_length or slots or threads):
+        sizes = context_length or slots or threads
+        if upstreams:
+            if models or embedding_model or models_file or memory or sizes:
+                raise Failure("--upstream serves what other servers run; models and sizes do not go with it")
+            specs = []
+        elif models_file is None:
+            specs = [
+                replace(spec, context_length=context_length, slots=slots, threads=threads)
+                for spec in from_options(models, embedding_model, aliases)
+            ]
+        elif models or embedding_model or aliases or sizes:
             raise Failure("--models describes all models; --model, --alias and sizes do not go with it")
+        else:
+            specs = from_file(models_file)
         with _listening(host, port, open_to_all=bool(keys)) as listener:
             bound = _bound_host(listener)
             hosts = {*LOOPBACK_HOSTS, bound} if _is_loopback(listener.getsockname()[0]) else None
@@ -212,13 +221,6 @@ def serve(
                 served, called = upstreams_of(upstreams, upstream_key, upstream_dialect, aliases, queue), add_calls
                 said = f"Mistral's wire for {' and '.join(upstreams)} listens"
             else:
-                if models_file is None:
-                    specs = [
-                        replace(spec, context_length=context_length, slots=slots, threads=threads)
-                        for spec in from_options(models, embedding_model, aliases)
-                    ]
-                else:
-                    specs = from_file(models_file)
                 # One model is loaded before anybody asks.
                 limit = None if memory is None else int(memory * 1e9)
                 offered = [load(specs[0], limit)] if len(specs) == 1 else [find(spec) for spec in specs]
