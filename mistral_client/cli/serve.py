@@ -8,16 +8,15 @@ import os
 import signal
 import socket
 from contextlib import closing
-from dataclasses import replace
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .completion import files
 from .failure import Failure
-from .served_models import from_file, from_options
+from .served_models import described
 from .served_upstreams import upstreams_of
+from .termination import terminated
 
 if TYPE_CHECKING:
     from mistral_client.server.catalogue import Catalogue
@@ -177,7 +176,7 @@ def serve(
     The default Mixtral is made at its first use. Connections wait while the model loads. Where there are several models
     and memory is short for the next one, the one that was not used for longest is unloaded.
     """
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, terminated)
     try:
         from mistral_client.server.engine import EngineError
         from mistral_client.server.guard import LOOPBACK_HOSTS, Guard, is_origin
@@ -194,20 +193,10 @@ def serve(
         for origin in origins:
             if not is_origin(origin):
                 raise Failure(f"{origin!r} is no origin of web pages: https://example.org is one")
-        sizes = context_length or slots or threads
-        if upstreams:
-            if models or embedding_model or models_file or memory or sizes:
-                raise Failure("--upstream serves what other servers run; models and sizes do not go with it")
-            specs = []
-        elif models_file is None:
-            specs = [
-                replace(spec, context_length=context_length, slots=slots, threads=threads)
-                for spec in from_options(models, embedding_model, aliases)
-            ]
-        elif models or embedding_model or aliases or sizes:
-            raise Failure("--models describes all models; --model, --alias and sizes do not go with it")
-        else:
-            specs = from_file(models_file)
+        sizes = {"context_length": context_length, "slots": slots, "threads": threads}
+        if upstreams and (models or embedding_model or models_file or memory or any(sizes.values())):
+            raise Failure("--upstream serves what other servers run; models and sizes do not go with it")
+        specs = [] if upstreams else described(models, embedding_model, aliases, models_file, sizes)
         with _listening(host, port, open_to_all=bool(keys)) as listener:
             bound = _bound_host(listener)
             hosts = {*LOOPBACK_HOSTS, bound} if _is_loopback(listener.getsockname()[0]) else None
@@ -252,11 +241,6 @@ def _announce(said: str, url: str, page: str | None) -> None:
     if page is not None:
         click.echo(f"The inspector shows what is asked: {page}/", err=True)
     click.echo(f"To use it:\n  export MISTRAL_ENDPOINT={url}", err=True)
-
-
-def _terminated(number: int, _frame: FrameType | None) -> NoReturn:
-    """Unlike the system's way, this lets what was begun be tidied up."""
-    raise SystemExit(128 + number)
 
 
 def _listening(host: str, port: int, *, open_to_all: bool) -> socket.socket:

@@ -23,6 +23,21 @@ _FIELDS: dict[str, type] = {
 }
 
 
+def described(
+    models: Sequence[str],
+    embedding_model: str | None,
+    aliases: Sequence[str],
+    file: str | None,
+    sizes: Mapping[str, Any],
+) -> list[ModelSpec]:
+    """The models of a file, or else those of the options, which have these sizes."""
+    if file is None:
+        return [replace(spec, **sizes) for spec in from_options(models, embedding_model, aliases)]
+    if models or embedding_model or aliases or any(sizes.values()):
+        raise Failure("--models describes all models; --model, --alias and sizes do not go with it")
+    return from_file(file)
+
+
 def from_options(models: Sequence[str], embedding_model: str | None, aliases: Sequence[str]) -> list[ModelSpec]:
     """The models of `--model`, which may be none, and of `--embedding-model`.
 

@@ -8,10 +8,10 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 from .failure import Failure
+from .termination import terminated
 
 
 @contextmanager
@@ -79,13 +79,9 @@ def replace_files(contents: Mapping[Path, tuple[bytes, bytes]]) -> None:
 
 @contextmanager
 def _terminated_tidily() -> Iterator[None]:
-    """Have SIGTERM end the process so that what was begun is tidied up, unlike the system's way."""
-    before = signal.signal(signal.SIGTERM, _terminated)
+    """Have SIGTERM end the process so that what was begun is tidied up."""
+    before = signal.signal(signal.SIGTERM, terminated)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _terminated(number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)

@@ -169,7 +169,9 @@ class Upstreams(Catalogue[RemoteModel]):
     @property
     def loaded(self) -> list[str]:
         """The models that some server answers for now."""
-        return [model.name for model in self._models if self._able(model.name)]
+        now = self._clock()
+        names = [model.name for model in self._models]
+        return [name for name in names if any(each.can_answer(now) for each in self._having(name))]
 
     def offered(self, name: str) -> RemoteModel:
         """The model of this name. Raises the API's error for a name that leads nowhere, or as long as no server has
@@ -225,13 +227,13 @@ class Upstreams(Catalogue[RemoteModel]):
 
     def _chosen(self, model: str, tried: Sequence[Upstream]) -> Upstream | None:
         """Of those that are well the one with the least to do. If none is, any: it may have come back."""
-        others = [each for each in self._upstreams if model in each.cards and each not in tried]
-        return min(self._able(model, others) or others, key=lambda each: each.running, default=None)
-
-    def _able(self, model: str, among: Sequence[Upstream] | None = None) -> list[Upstream]:
+        others = [each for each in self._having(model) if each not in tried]
         now = self._clock()
-        of = self._upstreams if among is None else among
-        return [each for each in of if model in each.cards and each.can_answer(now)]
+        able = [each for each in others if each.can_answer(now)]
+        return min(able or others, key=lambda each: each.running, default=None)
+
+    def _having(self, model: str) -> list[Upstream]:
+        return [each for each in self._upstreams if model in each.cards]
 
     async def _watch(self) -> None:
         while True:
