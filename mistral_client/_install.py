@@ -10,49 +10,26 @@ from importlib.util import module_from_spec
 from types import ModuleType
 from typing import Any
 
-_TYPES = (
-    "models.modern",
-    "models.chat_completion",
-    "models.embeddings",
-    "models.fim",
-    "models.models",
-    "models.common",
-    "exceptions",
-    "modern",
-    "models",
-)
+_KINDS = ("chat_completion", "embeddings", "fim", "models", "common")
+_TYPES = ("models.modern", *(f"models.{kind}" for kind in _KINDS), "exceptions", "modern", "models")
+_SDK = ("sdk", "types", "types.basemodel", "utils", "utils.eventstreaming", "utils.retries")
 
 # The modules of the official package, and in which of ours their names are; where two have a name, the first counts.
 _HOMES: dict[str, tuple[str, ...]] = {
     # 0.x
-    "mistralai.async_client": ("async_client",),
-    "mistralai.constants": ("constants",),
-    "mistralai.exceptions": ("exceptions",),
-    "mistralai.models.chat_completion": ("models.chat_completion",),
-    "mistralai.models.common": ("models.common",),
-    "mistralai.models.embeddings": ("models.embeddings",),
-    "mistralai.models.models": ("models.models",),
+    **{f"mistralai.{name}": (name,) for name in ("async_client", "constants", "exceptions")},
+    **{f"mistralai.models.{kind}": (f"models.{kind}",) for kind in _KINDS if kind != "fim"},
     # 1.x
     "mistralai": (*_TYPES, ""),
     "mistralai.models": _TYPES,
     "mistralai.models.no_response_error": ("exceptions",),
-    "mistralai.sdk": ("modern",),
-    "mistralai.types": ("modern",),
-    "mistralai.types.basemodel": ("modern",),
-    "mistralai.utils": ("modern",),
-    "mistralai.utils.eventstreaming": ("modern",),
-    "mistralai.utils.retries": ("modern",),
+    **{f"mistralai.{name}": ("modern",) for name in _SDK},
     # 0.x, and 2.x and 3.x
     "mistralai.client": ("modern", "client"),
     "mistralai.client.errors": ("exceptions",),
     "mistralai.client.errors.no_response_error": ("exceptions",),
     "mistralai.client.models": _TYPES,
-    "mistralai.client.sdk": ("modern",),
-    "mistralai.client.types": ("modern",),
-    "mistralai.client.types.basemodel": ("modern",),
-    "mistralai.client.utils": ("modern",),
-    "mistralai.client.utils.eventstreaming": ("modern",),
-    "mistralai.client.utils.retries": ("modern",),
+    **{f"mistralai.client.{name}": ("modern",) for name in _SDK},
 }
 _OF_SMALL_MODULES = ("mistralai.models", "mistralai.client.models", "mistralai.client.errors")
 """Where each class is also in a module of its own, whose name is its own in lower case."""

@@ -160,13 +160,15 @@ class _Pools(Generic[PoolT]):
             return [*self._all]
 
 
-class Body(httpx.SyncByteStream):
+class _Body:
     """The bytes of a response; closed, it gives its place in the queue to the next."""
 
     def __init__(self, response: httpcore.Response, leave: Callable[[], object]) -> None:
         self._stream = cast("Any", response.stream)
         self._leave: Callable[[], object] | None = leave
 
+
+class Body(_Body, httpx.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._stream)
 
@@ -179,13 +181,7 @@ class Body(httpx.SyncByteStream):
                 leave()
 
 
-class AsyncBody(httpx.AsyncByteStream):
-    """The same, asynchronously."""
-
-    def __init__(self, response: httpcore.Response, leave: Callable[[], object]) -> None:
-        self._stream = cast("Any", response.stream)
-        self._leave: Callable[[], object] | None = leave
-
+class AsyncBody(_Body, httpx.AsyncByteStream):
     def __aiter__(self) -> AsyncIterator[bytes]:
         return aiter(self._stream)
 
@@ -257,12 +253,7 @@ def _options(config: Config) -> dict[str, Any]:
         wrong = str(error)
     if wrong is not None:
         raise ConfigurationError(f"the environment's proxies or certificates cannot be used: {wrong}")
-    return {
-        "ssl_context": context,
-        "proxy": proxy,
-        "max_connections": None,
-        "keepalive_expiry": KEPT,
-    }
+    return {"ssl_context": context, "proxy": proxy, "max_connections": None, "keepalive_expiry": KEPT}
 
 
 def _proxy(config: Config) -> httpcore.Proxy | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, NoReturn
+from collections.abc import Callable
+from typing import Any, Generic, NoReturn
 
 import httpx
 
@@ -21,9 +22,11 @@ class Stream(Generic[AnswerT]):
 
     _effort: Effort
 
-    def __init__(self, call: Call[AnswerT], config: Config) -> None:
+    def __init__(self, call: Call[AnswerT], send: Callable[..., Any], config: Config, form: Any = None) -> None:
         self._call = call
+        self._send = send
         self._config = config
+        self._form = form  # of an answer that is read into a type
         self._response: httpx.Response | None = None
         self._ready: deque[AnswerT] = deque()
         self._answer: Assembly | None = None

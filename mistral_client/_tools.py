@@ -62,19 +62,14 @@ def tool_of(function: Callable[..., Any]) -> Tool:
 def running(
     messages: object,
     model: object,
-    tools: Iterable[Callable[..., Any]],
+    offered: Mapping[str, _Callable],
     options: AnswerOptions,
     *,
     max_steps: int,
     on_step: Callable[[ToolStep], Any] | None,
     raise_errors: bool,
-    asynchronous: bool,
 ) -> Flow[ToolRun]:
-    """The conversation, until an answer calls no tool.
-
-    asynchronous: asynchronous functions can be run.
-    """
-    offered = _offered(tools, asynchronous=asynchronous)
+    """The conversation, until an answer calls no tool."""
     if max_steps < 1:
         raise ArgumentError(f"max_steps: {max_steps!r} is less than 1")
     if (options.get("n") or 1) > 1:
@@ -146,21 +141,21 @@ class _Callable:
         return {self._names[field]: getattr(read, field) for field in read.model_fields_set}
 
 
-def _offered(tools: Iterable[Callable[..., Any]], *, asynchronous: bool) -> dict[str, _Callable]:
-    """The functions by their names."""
-    offered: dict[str, _Callable] = {}
+def offered(tools: Iterable[Callable[..., Any]], *, asynchronous: bool) -> dict[str, _Callable]:
+    """The functions by their names. `asynchronous`: those that are can be run. Raises `ArgumentError`."""
+    found: dict[str, _Callable] = {}
     for function in tools:
         if not callable(function):
             raise ArgumentError(f"tools: a {type(function).__name__} is no function that could be run")
         each = _Callable(function)
-        if each.name in offered:
+        if each.name in found:
             raise ArgumentError(f"tools: two functions have the name {each.name}")
         if each.asynchronous and not asynchronous:
             raise ArgumentError(f"tools: {each.name} is asynchronous, and needs a MistralAsyncClient")
-        offered[each.name] = each
-    if not offered:
+        found[each.name] = each
+    if not found:
         raise ArgumentError("tools: there is no function to call")
-    return offered
+    return found
 
 
 def _result(call: ToolCall, offered: Mapping[str, _Callable], *, raise_errors: bool) -> Flow[str]:

@@ -34,7 +34,7 @@ from ._calls import (
 )
 from ._chunks import ChunkDecoder
 from ._client import Client
-from ._config import Config, Limits, resolve, secret
+from ._config import Limits, resolve, secret
 from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
@@ -99,13 +99,10 @@ class MistralAsyncClient(Client):
         if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().async_transport(self._config.local_model)
         self._timeout = checked(timeout)
-        self._timeout_of_given: httpx.Timeout | None = None  # in place of its own
         self._transport = transport
         self._max_connections = max_concurrent_requests
         # Connections belong to an event loop and end with it, so each loop has a pool of its own; None when closed.
         self._transports: WeakKeyDictionary[Any, httpx.AsyncBaseTransport | None] = WeakKeyDictionary()
-        # Of a client that shares another's connections.
-        self._shared: Callable[[], httpx.AsyncBaseTransport] | None = None
 
     async def list_models(
         self, *, provider: str | None = None, model: str | None = None, **options: Unpack[CallOptions]
@@ -249,18 +246,11 @@ class MistralAsyncClient(Client):
         """
         from . import _tools  # noqa: PLC0415
 
-        return await self._follow(
-            _tools.running(
-                messages,
-                model,
-                tools,
-                options,
-                max_steps=max_steps,
-                on_step=on_step,
-                raise_errors=raise_errors,
-                asynchronous=True,
-            )
+        offered = _tools.offered(tools, asynchronous=self._asynchronous)
+        flow = _tools.running(
+            messages, model, offered, options, max_steps=max_steps, on_step=on_step, raise_errors=raise_errors
         )
+        return await self._follow(flow)
 
     async def embeddings(
         self, model: str, input: str | Iterable[str], **options: Unpack[EmbeddingOptions]
@@ -407,10 +397,8 @@ class MistralAsyncClient(Client):
             raise failures.pop()
 
     async def _answer(self, call: Call[AnswerT]) -> AnswerT:
-        answer = await self._send(
-            call, partial(areceived, limits=self._config.limits), Effort(self._config, call, time.monotonic)
-        )
-        return cast("AnswerT", answer)
+        receive = partial(areceived, limits=self._config.limits)
+        return cast("AnswerT", await self._send(call, receive, Effort(self._config, call, time.monotonic)))
 
     async def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
         """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
@@ -469,12 +457,6 @@ class AsyncChatStream(Stream[AnswerT]):
 
     Raises `StreamInterrupted`, with the text received so far, when the stream breaks off before it is whole.
     """
-
-    def __init__(
-        self, call: Call[AnswerT], send: Callable[[_Receive, Effort], Awaitable[object]], config: Config
-    ) -> None:
-        super().__init__(call, config)
-        self._send = send
 
     def __aiter__(self) -> AsyncIterator[AnswerT]:
         return self
@@ -611,15 +593,7 @@ class AsyncChatStream(Stream[AnswerT]):
 class AsyncParsedChatStream(AsyncChatStream[ChatCompletionStreamResponse], Generic[ParsedT]):
     """A stream whose answer is read into a type. It is iterated for its chunks, or by `partials` for its value."""
 
-    def __init__(
-        self,
-        call: Call[ChatCompletionStreamResponse],
-        send: Callable[[_Receive, Effort], Awaitable[object]],
-        config: Config,
-        form: Form[ParsedT],
-    ) -> None:
-        super().__init__(call, send, config)
-        self._form = form
+    _form: Form[ParsedT]
 
     async def partials(self) -> AsyncIterator[Any]:
         """The value as it grows, with each chunk that adds to it: plain JSON values, not checked, the last one whole.

@@ -35,7 +35,7 @@ from ._calls import (
 )
 from ._chunks import ChunkDecoder
 from ._client import Client
-from ._config import Config, Limits, resolve, secret
+from ._config import Limits, resolve, secret
 from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
 from ._exchange import Effort, Response, Step, Wait, exchange, opens_stream
 from ._flow import Flow, ResultT, Run, Together
@@ -112,13 +112,10 @@ class MistralClient(Client):
         if http_client is None and transport is None and self._config.local_model is not None:
             transport = local_server().sync_transport(self._config.local_model)
         self._timeout = checked(timeout)
-        self._timeout_of_given: httpx.Timeout | None = None  # in place of its own
         self._transport = transport
         # A forked process must not write on its parent's connections, so each process has a pool of its own.
         self._transports: dict[int, httpx.BaseTransport] = {}
         self._closed = False
-        # Of a client that shares another's connections.
-        self._shared: Callable[[], httpx.BaseTransport] | None = None
 
     def list_models(
         self, *, provider: str | None = None, model: str | None = None, **options: Unpack[CallOptions]
@@ -262,18 +259,11 @@ class MistralClient(Client):
         """
         from . import _tools  # noqa: PLC0415
 
-        return self._follow(
-            _tools.running(
-                messages,
-                model,
-                tools,
-                options,
-                max_steps=max_steps,
-                on_step=on_step,
-                raise_errors=raise_errors,
-                asynchronous=False,
-            )
+        offered = _tools.offered(tools, asynchronous=self._asynchronous)
+        flow = _tools.running(
+            messages, model, offered, options, max_steps=max_steps, on_step=on_step, raise_errors=raise_errors
         )
+        return self._follow(flow)
 
     def embeddings(
         self, model: str, input: str | Iterable[str], **options: Unpack[EmbeddingOptions]
@@ -426,10 +416,8 @@ class MistralClient(Client):
                 doing.done(running.pop(finished), finished.result())
 
     def _answer(self, call: Call[AnswerT]) -> AnswerT:
-        answer = self._send(
-            call, partial(received, limits=self._config.limits), Effort(self._config, call, time.monotonic)
-        )
-        return cast("AnswerT", answer)
+        receive = partial(received, limits=self._config.limits)
+        return cast("AnswerT", self._send(call, receive, Effort(self._config, call, time.monotonic)))
 
     def _send(self, call: Call[AnswerT], receive: _Receive, effort: Effort) -> AnswerT | None:
         """Send the request, as often as it takes; `receive` makes of an HTTP response what the exchange looks at."""
@@ -474,10 +462,6 @@ class ChatStream(Stream[AnswerT]):
 
     Raises `StreamInterrupted`, with the text received so far, when the stream breaks off before it is whole.
     """
-
-    def __init__(self, call: Call[AnswerT], send: Callable[[_Receive, Effort], object], config: Config) -> None:
-        super().__init__(call, config)
-        self._send = send
 
     def __iter__(self) -> Iterator[AnswerT]:
         return self
@@ -611,15 +595,7 @@ class ChatStream(Stream[AnswerT]):
 class ParsedChatStream(ChatStream[ChatCompletionStreamResponse], Generic[ParsedT]):
     """A stream whose answer is read into a type. It is iterated for its chunks, or by `partials` for its value."""
 
-    def __init__(
-        self,
-        call: Call[ChatCompletionStreamResponse],
-        send: Callable[[_Receive, Effort], object],
-        config: Config,
-        form: Form[ParsedT],
-    ) -> None:
-        super().__init__(call, send, config)
-        self._form = form
+    _form: Form[ParsedT]
 
     def partials(self) -> Iterator[Any]:
         """The value as it grows, with each chunk that adds to it: plain JSON values, not checked, the last one whole.
