@@ -21,7 +21,6 @@ class Client:
     _no_transports: ClassVar[type[MutableMapping[Any, Any]]]
     _config: Config
     _own_transport: Callable[[], Any]
-    _shared: Callable[[], Any] | None = None  # of a client that shares another's connections
     _timeout_of_given: httpx.Timeout | None = None  # in place of the own timeout of a client of the user's
 
     def with_options(

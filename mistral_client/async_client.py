@@ -71,6 +71,7 @@ class MistralAsyncClient(Client):
 
     _asynchronous = True
     _no_transports = WeakKeyDictionary
+    _shared: Callable[[], httpx.AsyncBaseTransport] | None = None  # of a client that shares another's connections
 
     def __init__(
         self,

@@ -85,6 +85,7 @@ class MistralClient(Client):
 
     _asynchronous = False
     _no_transports = dict
+    _shared: Callable[[], httpx.BaseTransport] | None = None  # of a client that shares another's connections
 
     def __init__(
         self,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from . import limits
 from .client import AIOHTTP, OURS, OVER_AIOHTTP, RAW, WORKS, Costs
 from .footprint import Footprint
+from .limits import Limit
 from .model import Sparse
 from .server import LOCAL, SERVE, STREAMS, THEIRS, Speeds
 from .startup import Batches, Memory
@@ -16,13 +18,17 @@ MIB = 2**20
 
 
 class Goal(NamedTuple):
-    """bound: what the value may be at most, or at least. Values are ratios unless `unit` says something else."""
+    """bound: what the value may be at most, or at least. Values are ratios unless `unit` says something else.
+
+    limit: what keeps the value from its bound, where that is known.
+    """
 
     name: str
     value: float
     bound: float
     unit: str = ""
     at_least: bool = False
+    limit: Limit | None = None
 
     @property
     def met(self) -> bool:
@@ -33,26 +39,28 @@ class Goal(NamedTuple):
         return f"{'at least' if self.at_least else 'at most'} {self.bound:.3f}"
 
     def __str__(self) -> str:
-        return f"{'met    ' if self.met else 'NOT met'}  {self.name}: {self.value:.3f}{self.unit}, {self.wanted}"
+        why = f"; limit: {self.limit.title}" if self.limit and not self.met else ""
+        return f"{'met    ' if self.met else 'NOT met'}  {self.name}: {self.value:.3f}{self.unit}, {self.wanted}{why}"
 
 
 def of_calls(costs: Costs) -> Iterator[Goal]:
     """The goals of the works that were measured."""
-    for work, other, most in (
-        ("chat", RAW, 0.90),
-        ("stream", RAW, 0.60),
-        ("async_stream", RAW, 0.60),
-        ("stream", OFFICIAL, 1 / 60),
-        ("stream", OPENAI, 1 / 12),
-        ("streams_at_once", RAW, 0.70),
-        ("chats_at_once", RAW, 0.80),
-        ("embed_floats", RAW, 0.40),
+    for work, other, most, limit in (
+        ("chat", RAW, 0.90, None),
+        ("stream", RAW, 0.60, None),
+        ("async_stream", RAW, 0.60, None),
+        ("stream", OFFICIAL, 1 / 60, limits.SIXTIETH),
+        ("stream", OPENAI, 1 / 12, limits.TWELFTH),
+        ("streams_at_once", RAW, 0.70, None),
+        ("chats_at_once", RAW, 0.80, None),
+        ("embed_floats", RAW, 0.40, None),
     ):
         if work in costs.rounds:
-            yield Goal(f"{WORKS[work][0]}, to {other}", costs.ratio(work, OURS, other), most)
+            yield Goal(f"{WORKS[work][0]}, to {other}", costs.ratio(work, OURS, other), most, limit=limit)
     if "chats_at_once" in costs.rounds:
         ratio = costs.ratio("chats_at_once", OVER_AIOHTTP, AIOHTTP)
-        yield Goal(f"{WORKS['chats_at_once'][0]}, over aiohttp, to raw aiohttp", ratio, 1.2)
+        name = f"{WORKS['chats_at_once'][0]}, over aiohttp, to raw aiohttp"
+        yield Goal(name, ratio, 1.2, limit=limits.OVER_AIOHTTP)
     if {"embed_base64", "embed_floats"} <= costs.rounds.keys():
         ratio = costs.median("embed_base64", OURS) / costs.median("embed_floats", RAW)
         yield Goal("64 vectors as base64, to raw httpx with JSON", ratio, 0.10)
@@ -69,17 +77,17 @@ def of_footprints(imports: Mapping[str, Footprint], kept: Mapping[str, Footprint
     """The goals of importing, building and keeping clients."""
     libraries = imports["import httpx, pydantic"].seconds
     built = imports["mistral_client, and build a client"].seconds
-    yield Goal("import and build a client, to import httpx, pydantic", built / libraries, 1.10)
-    yield Goal(
-        f"import and build a client, to {OFFICIAL}", built / imports[f"{OFFICIAL}, and build a client"].seconds, 0.35
-    )
+    official = imports[f"{OFFICIAL}, and build a client"].seconds
+    for other, seconds, most in (("import httpx, pydantic", libraries, 1.10), (OFFICIAL, official, 0.35)):
+        yield Goal(f"import and build a client, to {other}", built / seconds, most, limit=limits.IMPORTING)
     alone = imports["import mistral_client"].seconds
     yield Goal("import mistral_client alone, to import httpx, pydantic", alone / libraries, 0.5)
     for name, ours, raw in (
         ("one", imports["mistral_client, and build a client"], kept["raw httpx and pydantic, one client"]),
         ("1,000", kept["mistral_client, 1,000"], kept["raw httpx and pydantic, 1,000 clients"]),
     ):
-        yield Goal(f"memory of mistral_client, {name}, over raw httpx", (ours.memory - raw.memory) / MIB, 3.0, " MiB")
+        more = (ours.memory - raw.memory) / MIB
+        yield Goal(f"memory of mistral_client, {name}, over raw httpx", more, 3.0, " MiB", limit=limits.MEMORY)
 
 
 def of_answers(speeds: Speeds) -> Iterator[Goal]:
@@ -87,19 +95,16 @@ def of_answers(speeds: Speeds) -> Iterator[Goal]:
     for name in (SERVE, LOCAL):
         for streams in STREAMS:
             ratio = speeds.ratio(name, streams)
-            yield Goal(f"tokens/s of {name}, {_streams(streams)}, to {THEIRS}", ratio, 0.97, at_least=True)
+            goal = f"tokens/s of {name}, {_streams(streams)}, to {THEIRS}"
+            yield Goal(goal, ratio, 0.97, at_least=True, limit=limits.THEIR_SERVER)
     later = speeds.first_token(SERVE, "short") - speeds.first_token(THEIRS, "short")
-    yield Goal(f"first token of {SERVE} after that of {THEIRS}, a prompt of 40 tokens", later * 1000, 5.0, " ms")
+    name = f"first token of {SERVE} after that of {THEIRS}, a prompt of 40 tokens"
+    yield Goal(name, later * 1000, 5.0, " ms", limit=limits.FIRST_TOKEN)
     turns = speeds.first_token(SERVE, "second turn") / speeds.first_token(SERVE, "first turn")
     yield Goal("first token of a conversation's second turn, to that of its first", turns, 0.2)
     for streams, least in ((1, 90.0), (8, 150.0)):
-        yield Goal(
-            f"tokens/s of {SERVE}, {_streams(streams)}",
-            speeds.tokens_a_second(SERVE, streams),
-            least,
-            "",
-            at_least=True,
-        )
+        speed = speeds.tokens_a_second(SERVE, streams)
+        yield Goal(f"tokens/s of {SERVE}, {_streams(streams)}", speed, least, at_least=True, limit=limits.OWN_SPEED)
 
 
 def of_the_model(perplexity: float, dense: float, sparse: list[Sparse]) -> Iterator[Goal]:
@@ -115,7 +120,8 @@ def of_startup(first_token: float, building: float, small: Memory, batches: Batc
     yield Goal("from the command to the first token", first_token, 2.0, " s")
     yield Goal("building the default weights", building, 4.0, " s")
     yield Goal("memory over the weights, a context of 2,048 tokens", (small.resident - small.weights) / 1e6, 250, " MB")
-    yield Goal("64 texts in one request, in times one by one", batches.alone / batches.together, 3.0, at_least=True)
+    times = batches.alone / batches.together
+    yield Goal("64 texts in one request, in times one by one", times, 3.0, at_least=True, limit=limits.BATCHES)
 
 
 def _streams(count: int) -> str:

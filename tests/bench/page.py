@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 
 from tests import marks
 from tests.marks import table
@@ -12,6 +13,7 @@ from .goals import Goal
 
 __all__ = ["PAGE", "fill", "goals", "table"]
 
+WIDTH = 120
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 
 
@@ -20,10 +22,15 @@ def fill(sections: Mapping[str, Iterable[str]]) -> None:
     marks.fill(PAGE, sections)
 
 
-def goals(wanted: Iterable[Goal]) -> Iterator[str]:
-    """One line for each."""
+def goals(wanted: Sequence[Goal]) -> Iterator[str]:
+    """One line for each, and then what keeps those that are not met from it."""
     rows = ([goal.name, f"{goal.value:.3f}{goal.unit}", goal.wanted, _verdict(goal)] for goal in wanted)
-    return table(["", "measured", "goal", ""], rows)
+    yield from table(["", "measured", "goal", ""], rows)
+    limits = dict.fromkeys(goal.limit for goal in wanted if goal.limit and not goal.met)
+    if limits:
+        yield from ("", "What is not met, and why:", "")
+        for limit in limits:
+            yield from wrap(str(limit), WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _verdict(goal: Goal) -> str:

@@ -113,7 +113,7 @@ def contenders() -> Iterator[dict[str, Reader]]:
         readers = {
             SERVE: Reader("http", f"http://127.0.0.1:{server.address[1]}", "mistral-tiny", server=server.popen.pid),
             LOCAL: Reader("local", path),
-            THEIRS: Reader("http", address, "mistral-tiny", server=theirs.pid),
+            THEIRS: Reader("llama.cpp", address, server=theirs.pid),
             ENGINE: Reader("engine", path),
         }
         for reader in readers.values():

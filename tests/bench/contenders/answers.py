@@ -1,6 +1,6 @@
 """What each contender for the server's part does: reads answers of the default Mixtral, several at once.
 
-python answers.py http URL MODEL | local FILE | engine FILE | callback FILE | native FILE
+python answers.py http URL MODEL | llama.cpp URL | local FILE | engine FILE | callback FILE | native FILE
 
 Standard input has a line of JSON for each measurement, {"conversations": [[message, ...], ...], "tokens": n,
 "temperature": t}: one stream for each conversation, all at once. The answer is a line of JSON, a list for each stream:
@@ -18,7 +18,7 @@ CONTEXT = 1024
 THREADS = 2
 
 
-def over_http(url, model):
+def over_http(url, model, **more):
     import httpx
 
     # llama.cpp's server ends a connection that is idle for 5 s; one that it is about to end must not be used again.
@@ -27,7 +27,7 @@ def over_http(url, model):
 
     def stream(messages, tokens, temperature):
         options = {"max_tokens": tokens, "temperature": temperature, "stream": True}
-        body = {"model": model, "messages": messages, **options}
+        body = {"model": model, "messages": messages, **options, **(more if temperature == 0 else {})}
         with http.stream("POST", "/v1/chat/completions", json=body) as response:
             response.raise_for_status()
             for line in response.iter_lines():
@@ -36,6 +36,12 @@ def over_http(url, model):
                         yield choice["delta"].get("content")
 
     return stream
+
+
+def from_llama_cpp(url):
+    # Ours reads the whole prompt of an answer that is to be the same each time; theirs would find in its cache the few
+    # tokens with which all of the bench begin.
+    return over_http(url, "any", cache_prompt=False)
 
 
 def locally(path):
@@ -115,6 +121,7 @@ def main():
     kind, *arguments = sys.argv[1:]
     stream = {
         "http": over_http,
+        "llama.cpp": from_llama_cpp,
         "local": locally,
         "engine": by_the_engine,
         "callback": lambda path: natively(path, with_callback=True),
