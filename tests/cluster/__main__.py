@@ -38,7 +38,8 @@ def main() -> int:
     if sys.argv[1:2] == ["scale"]:
         program = ["tests.cluster.scale", *sys.argv[2:]]
     else:
-        options = ["-o", "filterwarnings=ignore", "-o", "faulthandler_timeout=600"]
+        options = ["-o", "filterwarnings=ignore", "-W", "error::pytest.PytestUnhandledThreadExceptionWarning"]
+        options += ["-o", "faulthandler_timeout=600"]
         program = ["pytest", *options, *(sys.argv[1:] or ["tests/cluster", "-v"])]
     return subprocess.run(
         [python, "-m", *program],
