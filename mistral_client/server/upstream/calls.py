@@ -8,8 +8,10 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request, Response
+from numpy.typing import NDArray
 
 from mistral_client.async_client import AsyncChatStream
+from mistral_client.exceptions import ProtocolError
 from mistral_client.models.chat_completion import (
     ChatCompletionRequest,
     ChatCompletionResponse,
@@ -53,15 +55,21 @@ def add_calls(app: FastAPI) -> None:
         offered = upstreams.offered(body.model)
 
         sent = {} if body.output_dimension is None else {"dimensions": body.output_dimension}
+        texts = 1 if isinstance(body.input, str) else len(body.input)
 
-        async def ask(upstream: Upstream) -> EmbeddingResponse:
-            return await upstream.client.embeddings(offered.name, body.input, extra_body=sent)
+        async def ask(upstream: Upstream) -> tuple[NDArray[Any], int]:
+            given = await upstream.client.embeddings(offered.name, body.input, extra_body=sent)
+            if len(given.data) != texts:
+                raise ProtocolError(f"{len(given.data)} vectors for {texts} texts")
+            try:
+                return given.to_numpy(), given.usage.prompt_tokens
+            except ValueError as error:
+                raise ProtocolError(f"no vectors: {error}") from None
 
         async def whole() -> EmbeddingResponse:
             with offered.admission.place(client_key(request)) as place:
                 async with offered.admission.slot(place), upstreams.asking(offered, ask) as asked:
-                    # Number types are made of the floats here.
-                    return answered(body, asked.result.to_numpy(), asked.result.usage.prompt_tokens)
+                    return answered(body, *asked.result)  # number types are made of the floats here
 
         answer = await while_connected(request.receive, whole)
         if answer is not None:

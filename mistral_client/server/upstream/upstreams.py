@@ -73,6 +73,7 @@ class Upstream:
         self._failures = 0
         self._banishments = 0
         self._banished_until = 0.0
+        self._is_known_to_fail = False
 
     def dialect(self, model: str) -> Dialect:
         """What this server understands."""
@@ -100,11 +101,13 @@ class Upstream:
         try:
             listed = await self.client.list_models(timeout=_CONNECT)
         except MistralException as error:
-            if self.is_well or not self.cards:
+            if not self._is_known_to_fail:
                 logger.warning("upstream %s is not well: %s", self.url, error)
-            self.is_well = False
+            self.is_well, self._is_known_to_fail = False, True
         else:
-            self.is_well = True
+            if self._is_known_to_fail:
+                logger.warning("upstream %s is well again", self.url)
+            self.is_well, self._is_known_to_fail = True, False
             self.cards = {card.id: card for card in listed.data}
 
     @contextmanager

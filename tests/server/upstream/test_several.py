@@ -103,6 +103,20 @@ def test_one_that_comes_up_later(other_server, in_front, make_client):
     assert text(make_client(endpoint=url)) == "ok"
 
 
+def test_what_the_log_says_of_looks(other_server, caplog):
+    server = other_server(OK)
+
+    async def look():
+        upstream = Upstream(server.url)
+        for server.is_well in (False, False, True, True, False, True):
+            await upstream.look()
+        await upstream.client.close()
+
+    anyio.run(look)
+    told = [record.getMessage() for record in caplog.records if record.name == "mistral_client.server"]
+    assert ["again" in each for each in told] == [False, True, False, True]
+
+
 def test_one_that_goes_away_is_not_asked_first(other_server, client_of):
     going, staying = other_server(DOWN), other_server(OK)
     client = client_of(going, staying, interval=0.02)

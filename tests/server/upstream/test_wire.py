@@ -258,6 +258,24 @@ def test_embeddings(upstream):
     assert server.asked() == {"model": MODEL, "input": ["a", "b"], "dimensions": 3}
 
 
+@pytest.mark.parametrize(
+    "vectors", [[[0.5, 0.5], [0.5]], [[0.5, 0.5]], ["?", "?"]], ids=["of two lengths", "too few", "no vectors"]
+)
+def test_what_are_no_vectors_for_the_texts(upstream, vectors):
+    data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)]
+    body = {
+        "id": "embd-1",
+        "object": "list",
+        "model": MODEL,
+        "data": data,
+        "usage": {"prompt_tokens": 4, "total_tokens": 4},
+    }
+    _, client = upstream([http(json.dumps(body).encode()), None])
+    with pytest.raises(ServerError) as caught:
+        client.embeddings(MODEL, ["a", "b"])
+    assert (caught.value.http_status, caught.value.code) == (503, "1100")
+
+
 def test_the_models(upstream):
     _, client = upstream(answer({"content": "?"}))
     cards = client.list_models().data
