@@ -218,9 +218,8 @@ class MistralAsyncClient(Client):
 
             form = _structured.form_of(response_model)
             call = _calls.chat_stream(messages, model, form.asked(options))
-            return AsyncParsedChatStream(call, partial(self._send, call), self._config, form)
-        call = _calls.chat_stream(messages, model, options)
-        return AsyncChatStream(call, partial(self._send, call), self._config)
+            return AsyncParsedChatStream(call, self._send, self._config, form)
+        return AsyncChatStream(_calls.chat_stream(messages, model, options), self._send, self._config)
 
     async def run_tools(
         self,
@@ -307,8 +306,7 @@ class MistralAsyncClient(Client):
 
         The request is sent at the first iteration, or on entering an `async with` block.
         """
-        call = _calls.completion_stream(model, prompt, suffix, options)
-        return AsyncChatStream(call, partial(self._send, call), self._config)
+        return AsyncChatStream(_calls.completion_stream(model, prompt, suffix, options), self._send, self._config)
 
     async def close(self) -> None:
         """Close the connections of this event loop. The client cannot be used in it afterwards."""
@@ -528,7 +526,7 @@ class AsyncChatStream(Stream[AnswerT]):
         self._effort = Effort(self._config, self._call, time.monotonic)
         self._loop = current_token().native_token
         try:
-            await self._send(self._begin, self._effort)
+            await self._send(self._call, self._begin, self._effort)
         except BaseException as error:
             await self.close()
             if isinstance(error, MistralException):

@@ -231,9 +231,8 @@ class MistralClient(Client):
 
             form = _structured.form_of(response_model)
             call = _calls.chat_stream(messages, model, form.asked(options))
-            return ParsedChatStream(call, partial(self._send, call), self._config, form)
-        call = _calls.chat_stream(messages, model, options)
-        return ChatStream(call, partial(self._send, call), self._config)
+            return ParsedChatStream(call, self._send, self._config, form)
+        return ChatStream(_calls.chat_stream(messages, model, options), self._send, self._config)
 
     def run_tools(
         self,
@@ -320,8 +319,7 @@ class MistralClient(Client):
 
         The request is sent at the first iteration, or on entering a `with` block.
         """
-        call = _calls.completion_stream(model, prompt, suffix, options)
-        return ChatStream(call, partial(self._send, call), self._config)
+        return ChatStream(_calls.completion_stream(model, prompt, suffix, options), self._send, self._config)
 
     def close(self) -> None:
         """Close the connections. The client cannot be used afterwards."""
@@ -357,10 +355,8 @@ class MistralClient(Client):
         process = os.getpid()
         transport = self._transports.get(process)
         if transport is None:
-            # Of two threads the first one's stays.
-            transport = self._transports.setdefault(
-                process, self._transport or PoolTransport(self._config, _MAX_CONNECTIONS)
-            )
+            own = self._transport or PoolTransport(self._config, _MAX_CONNECTIONS)
+            transport = self._transports.setdefault(process, own)  # of two threads the first one's stays
         return transport
 
     def _follow(self, flow: Flow[ResultT]) -> ResultT:
@@ -531,7 +527,7 @@ class ChatStream(Stream[AnswerT]):
             return
         self._effort = Effort(self._config, self._call, time.monotonic)
         try:
-            self._send(self._begin, self._effort)
+            self._send(self._call, self._begin, self._effort)
         except BaseException as error:
             self.close()
             if isinstance(error, MistralException):

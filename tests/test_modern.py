@@ -823,6 +823,13 @@ def test_names_are_found_where_later_clients_had_them():
         "ResponseValidationError",
         "NoResponseError",
         "UnknownContentChunk",
+        "ChatCompletionStreamRequest",
+        "FIMCompletionStreamRequest",
+        "MistralPromptMode",
+        "ReasoningEffort",
+        "EmbeddingDtype",
+        "EncodingFormat",
+        "ToolTypes",
     ]:
         assert getattr(found, name) is not None
         assert getattr(mistral_client, name) is getattr(found, name) or name == "ToolChoice"

@@ -1,6 +1,6 @@
 """The wire types under the names that later clients gave them. They are the same types."""
 
-from . import chat_completion, embeddings, models
+from . import chat_completion, embeddings, fim, models
 
 CompletionChunk = chat_completion.ChatCompletionStreamResponse
 ChatCompletionChoice = chat_completion.ChatCompletionResponseChoice
@@ -8,6 +8,10 @@ CompletionResponseStreamChoice = chat_completion.ChatCompletionResponseStreamCho
 FIMCompletionResponse = chat_completion.ChatCompletionResponse
 ThinkChunk = chat_completion.ThinkingChunk
 UnknownContentChunk = chat_completion.ContentChunk
+ChatCompletionStreamRequest = chat_completion.ChatCompletionRequest
+FIMCompletionStreamRequest = fim.FIMCompletionRequest
+MistralPromptMode = ReasoningEffort = EmbeddingDtype = EncodingFormat = str  # their values are plain texts
+ToolTypes = chat_completion.ToolType
 ToolChoice = chat_completion.NamedToolChoice
 ToolChoiceEnum = chat_completion.ToolChoice
 ImageURL = dict  # `ImageURL(url=..., detail=...)`
