@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Sequence
+from functools import cache, partial
 
 import numpy as np
 from anyio import to_thread
@@ -21,6 +21,9 @@ from .model import Model
 
 DIMENSIONS = 1024
 """Of `mistral-embed`."""
+
+_TOGETHER = 16
+"""Texts that an engine is given at once; in between it is noticed that who asked has left."""
 
 MAX_INPUTS = 512
 MAX_TOKENS = 16_384
@@ -49,18 +52,15 @@ async def embed(model: Model, body: EmbeddingRequest, place: Place, call: Call |
     for position, prompt in enumerate(prompts):
         if not prompt:
             raise errors.not_supported(f"input.{position}", "an empty text")
-    vectors: list[list[float]] = []
     if call is not None:
         call.ready(body.model, counted)
     async with model.admission.slot(place):
         if call is not None:
             call.run()
-        for prompt in prompts:
-            vectors += await to_thread.run_sync(model.engine.embed, [prompt], limiter=model.admission.threads)
-        rows = np.asarray(vectors, dtype=np.float32)
-        if vectors and model.common is not None:
+        rows = np.asarray(await _vectors(model, prompts), dtype=np.float32)
+        if prompts and model.common is not None:
             rows = await model.common.removed(rows, model.admission.threads)
-    fitted = _unit(_fitted(rows)[:, :dimensions]) if vectors else ()
+    fitted = _unit(_fitted(rows)[:, :dimensions]) if prompts else ()
     return answered(body, fitted, counted)
 
 
@@ -79,6 +79,17 @@ def answered(body: EmbeddingRequest, rows: Iterable[NDArray[np.float32]], tokens
         model=body.model,
         usage=UsageInfo(prompt_tokens=tokens, total_tokens=tokens, completion_tokens=0),
     )
+
+
+async def _vectors(model: Model, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
+    """The vectors of prompts. Those of one length go to the engine together, for it reads them at once."""
+    vectors: dict[int, list[float]] = {}
+    waiting = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
+    while waiting:
+        some, waiting = waiting[:_TOGETHER], waiting[_TOGETHER:]
+        read = partial(model.engine.embed, [prompts[number] for number in some])
+        vectors |= zip(some, await to_thread.run_sync(read, limiter=model.admission.threads), strict=True)
+    return [vectors[number] for number in range(len(prompts))]
 
 
 def _fitted(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -60,7 +60,7 @@ OWN_SPEED = Limit(
 BATCHES = Limit(
     "Batches of embeddings",
     "Reading texts is arithmetic, and [the size of the batch](#reading-by-the-size-of-the-batch) matters little from some "
-    "fifty tokens on: to read texts of a dozen tokens in groups would bring 1.4 times the speed at most. A request with "
-    "64 texts saves its 64 round trips and no more. llama.cpp would read longer texts beside each other in pieces and mix "
-    "their means up, so each is read by itself.",
+    "fifty tokens on: sixteen texts of twelve tokens, read four at once, took 0.92 s, and 1.25 s one by one. Only texts of "
+    "one length are read at once: of others llama.cpp would read the longer ones' ends by themselves, and take the mean "
+    "over those alone.",
 )

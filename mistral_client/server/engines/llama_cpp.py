@@ -15,7 +15,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -226,7 +226,7 @@ class LlamaCppEngine:
             if not prompt:
                 raise EngineError("an empty text has no embedding")
         with self._lifetime.in_use():
-            return [_unit(self._mean([*self._front, *prompt, *self._back])) for prompt in prompts]
+            return [*map(_unit, self._means([[*self._front, *prompt, *self._back] for prompt in prompts]))]
 
     def close(self) -> None:
         """Stop what is running and give memory, threads and sockets back. May be called twice.
@@ -319,21 +319,35 @@ class LlamaCppEngine:
         if not answer.ended:
             raise EngineError("llama.cpp broke off the answer")
 
-    def _mean(self, prompt: Sequence[int]) -> list[float]:
-        """The mean over the hidden states of a prompt, read in windows of a batch each."""
-        total: list[float] = []
-        for start in range(0, len(prompt), self._batch):
-            window = list(prompt[start : start + self._batch])
-            # One at a time: of prompts that differ in length llama.cpp reads the longer ones' ends in a batch of their
-            # own, and takes the mean over that alone.
-            with self._embedding:
-                self._lifetime.check()
-                reply = self._server.handle_embeddings({"input": [window], "embd_normalize": -1})
-            if "error" in reply:
-                raise _failure(reply)
-            weighted = [len(window) * value for value in reply["data"][0]["embedding"]]
-            total = [a + b for a, b in zip(total, weighted, strict=True)] if total else weighted
-        return total
+    def _means(self, prompts: Sequence[list[int]]) -> list[list[float]]:
+        """The sum over the hidden states of each prompt, read in windows of a batch at most."""
+        totals: list[list[float]] = [[] for _ in prompts]
+        windows = [
+            (place, prompt[start : start + self._batch])
+            for place, prompt in enumerate(prompts)
+            for start in range(0, len(prompt), self._batch)
+        ]
+        # Those of one length together: of windows that differ llama.cpp reads the longer ones' ends in a batch of their
+        # own, and takes the mean over that alone.
+        windows.sort(key=_length)
+        for length, alike in groupby(windows, _length):
+            waiting = [*alike]
+            while waiting:
+                batch = [waiting.pop() for _ in range(min(len(waiting), self._slots, self._batch // length))]
+                for (place, _), mean in zip(batch, self._read([window for _, window in batch]), strict=True):
+                    weighted = [length * value for value in mean]
+                    total = totals[place]
+                    totals[place] = [a + b for a, b in zip(total, weighted, strict=True)] if total else weighted
+        return totals
+
+    def _read(self, windows: list[list[int]]) -> list[list[float]]:
+        """The mean over the hidden states of windows of one length, read in one batch."""
+        with self._embedding:
+            self._lifetime.check()
+            reply = self._server.handle_embeddings({"input": windows, "embd_normalize": -1})
+        if "error" in reply:
+            raise _failure(reply)
+        return [each["embedding"] for each in sorted(reply["data"], key=lambda each: each["index"])]
 
 
 class _Answer:
@@ -427,6 +441,10 @@ def _load(
             f"llama.cpp cannot load {path}: the file may be damaged or of an architecture that it does not know, "
             f"or memory is short for a context of {slots} x {context_length} tokens"
         ) from error
+
+
+def _length(window: tuple[int, list[int]]) -> int:
+    return len(window[1])
 
 
 def _unit(vector: Sequence[float]) -> list[float]:
