@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 _BOM = b"\xef\xbb\xbf"
 _DATA = b"data: "
+_new = tuple.__new__
 
 
 class EventTooLong(ValueError):
@@ -64,7 +65,8 @@ class EventDecoder:
         *whole, rest = data.split(b"\n\n")
         for lines in whole:
             if lines.startswith(_DATA) and b"\n" not in lines and (self._limit is None or len(lines) <= self._limit):
-                yield Event(lines[len(_DATA) :].decode("utf-8", "replace"))
+                # What `Event` does, in half the time.
+                yield _new(Event, (lines[len(_DATA) :].decode("utf-8", "replace"), "message", None))
             else:
                 yield from self._feed(lines + b"\n\n")
         yield from self._feed(rest)

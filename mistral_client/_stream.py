@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, NoReturn
 
 import httpx
@@ -28,7 +27,7 @@ class Stream(Generic[AnswerT]):
         self._config = config
         self._form = form  # of an answer that is read into a type
         self._response: httpx.Response | None = None
-        self._ready: deque[AnswerT] = deque()
+        self._chunks: Iterator[AnswerT] = iter(())  # of what was read together
         self._answer: Assembly | None = None
         self._outcome: Assembly | MistralException | None = None
         self._begun = False

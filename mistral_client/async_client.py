@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
+from itertools import chain
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, cast, overload
 from warnings import warn
@@ -466,18 +467,21 @@ class AsyncChatStream(Stream[AnswerT]):
         if not self._begun:
             await self._open()
         try:
-            chunk = self._ready.popleft() if self._ready else await self._read()
+            while True:
+                for chunk in self._chunks:
+                    self._heard = True
+                    return chunk
+                if not await self._read():
+                    break
         except BaseException as error:
             if isinstance(error, MistralException):
                 self._outcome = self._effort.written_on(error).again()
             await self._close(error)
             raise
-        if chunk is None:
-            self._outcome = self._answer
-            self._effort.settle(self._answer)
-            await self.close()
-            raise StopAsyncIteration
-        return chunk
+        self._outcome = self._answer
+        self._effort.settle(self._answer)
+        await self.close()
+        raise StopAsyncIteration
 
     async def __aenter__(self) -> Self:
         await self._open()
@@ -544,39 +548,40 @@ class AsyncChatStream(Stream[AnswerT]):
             self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
             self._answer = self._decoder.answer
             self._feed = chunks_told(self._effort.watch, self._decoder.feed)
-            self._chunks: Iterator[AnswerT] = iter(())
             self._heard = False
-            self._ready.clear()
-            while not self._answer.begun and (chunk := await self._read()) is not None:
-                self._ready.append(chunk)
+            ready: list[AnswerT] = []
+            while not self._answer.begun and await self._read():
+                for chunk in self._chunks:
+                    self._heard = True
+                    ready.append(chunk)
+                    if self._answer.begun:
+                        break
+            self._chunks = chain(ready, self._chunks)
         except BaseException:
             await self._hang_up()
             raise
         return response
 
-    async def _read(self) -> AnswerT | None:
-        """The next chunk; None when the stream has come to its end."""
-        while True:
-            for chunk in self._chunks:
-                self._heard = True
-                return chunk
-            if self._decoder.done:
-                await run_out(self._bytes)
-                return None
-            if self._heard:
-                restart(cast("httpx.Response", self._response).request)
-                self._heard = False
-            broken = None
-            try:
-                data = await anext(self._bytes, None)
-            except FAILURES as error:
-                broken = failure(error, self._config)
-            if broken is not None:
-                raise self._decoder.broken_by(broken)
-            if data is None:
-                self._decoder.end()
-                return None
-            self._chunks = self._feed(data)
+    async def _read(self) -> bool:
+        """Read on; whether there was more to read."""
+        if self._decoder.done:
+            await run_out(self._bytes)
+            return False
+        if self._heard:
+            restart(cast("httpx.Response", self._response).request)
+            self._heard = False
+        broken = None
+        try:
+            data = await anext(self._bytes, None)
+        except FAILURES as error:
+            broken = failure(error, self._config)
+        if broken is not None:
+            raise self._decoder.broken_by(broken)
+        if data is None:
+            self._decoder.end()
+            return False
+        self._chunks = self._feed(data)
+        return True
 
     async def _hang_up(self) -> None:
         if self._response is not None:
