@@ -302,4 +302,5 @@ def test_the_server_refuses_as_is_expected_here(baby, monkeypatch):
     answer = client.embed_all("mistral-embed", texts, max_batch_tokens=500)
     assert answer.usage.total_tokens > 500
     for each, text in zip(answer.data, texts, strict=True):
-        assert each.embedding == client.embeddings("mistral-embed", text).data[0].embedding
+        alone = client.embeddings("mistral-embed", text).data[0].embedding
+        assert each.embedding == pytest.approx(alone, abs=1e-6)  # several are read at once, and round in another way
