@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Generic
 
-from pydantic import ValidationError
-
 from ._assembly import AnswerGoesOn, Assembly
 from ._calls import AnswerT, Call
 from ._content_coding import decoder
 from ._error_body import api_error
-from ._exchange import Response, decoded, server_error, unexpected
+from ._exchange import Response, decoded, reader_of, server_error, unexpected
 from ._sse import Event, EventDecoder, EventTooLong
 from .exceptions import MistralException, ProtocolError, RequestTimeout, StreamInterrupted, StreamTimeout
 
@@ -34,8 +32,7 @@ class ChunkDecoder(Generic[AnswerT]):
     def __init__(self, call: Call[AnswerT], response: Response, limit: int | None) -> None:
         self.answer = Assembly()
         self.done = False
-        self._chunk = call.answer
-        self._validate = call.answer.__pydantic_validator__.validate_json
+        self._read = reader_of(call.answer)
         self._response = response
         self._decompress = decoder(response.headers.get("content-encoding", ""))
         self._events = EventDecoder(limit)
@@ -93,14 +90,7 @@ class ChunkDecoder(Generic[AnswerT]):
             raise server_error(event.data, self._response, _FAILED) or api_error(
                 _FAILED, self._response.headers, event.data.encode()
             )
-        data = event.data
-        try:
-            chunk: AnswerT | None = self._validate(data)
-        except ValidationError:
-            chunk = None
-        # Only few have one of these letters, and with none of them there is no NaN and no Infinity to be looked for.
-        if chunk is None or "N" in data or "I" in data:
-            chunk = decoded(self._chunk, data, self._response, _FAILED, "an event that is no chunk")
+        chunk = decoded(self._read, event.data, self._response, _FAILED, "an event that is no chunk")
         # What pydantic calls `model_extra`, without a call around it.
         unknown = chunk.__pydantic_extra__
         if unknown or event.id is not None:

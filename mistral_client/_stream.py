@@ -9,8 +9,11 @@ import httpx
 
 from ._assembly import Assembly
 from ._calls import AnswerT, Call
+from ._chunks import ChunkDecoder
 from ._config import Config
 from ._exchange import Effort
+from ._tell import chunks_told
+from ._transport import restart
 from .exceptions import MistralException
 from .models.common import UsageInfo
 from .models.rate_limit import RateLimit
@@ -32,6 +35,37 @@ class Stream(Generic[AnswerT]):
         self._outcome: Assembly | MistralException | None = None
         self._begun = False
         self._closed = False
+
+    def _start(self, response: httpx.Response) -> None:
+        """An answer is about to come."""
+        self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
+        self._answer = self._decoder.answer
+        self._feed = chunks_told(self._effort.watch, self._decoder.feed)
+        self._heard = False
+
+    def _until_begun(self) -> Iterator[AnswerT]:
+        """Of the chunks that were read together those up to the one with which the answer begins."""
+        for chunk in self._chunks:
+            self._heard = True
+            yield chunk
+            if self._decoder.answer.begun:
+                break
+
+    def _listen(self, response: httpx.Response) -> None:
+        """More is about to be read. After a sign of life the time to be silent begins anew."""
+        if self._heard:
+            restart(response.request)
+            self._heard = False
+
+    def _take(self, data: bytes | None, broken: MistralException | None) -> bool:
+        """What was read: bytes, None at their end, or why there are no more. Whether the stream goes on."""
+        if broken is not None:
+            raise self._decoder.broken_by(broken)
+        if data is None:
+            self._decoder.end()
+            return False
+        self._chunks = self._feed(data)
+        return True
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} holds a connection, and is not copied")

@@ -33,7 +33,6 @@ from ._calls import (
     ParsedT,
     Request,
 )
-from ._chunks import ChunkDecoder
 from ._client import Client
 from ._config import Limits, resolve, secret
 from ._embedding_batches import BATCH_SIZE, MAX_BATCH_TOKENS, Progress, embed_all
@@ -43,8 +42,8 @@ from ._limiter import RateLimiter
 from ._pool import AsyncPoolTransport
 from ._retry import RetryBudget, RetryPolicy
 from ._stream import Stream
-from ._tell import atell, checked_hooks, chunks_told
-from ._transport import FAILURES, build_request, checked, failure, local_server, log, restart
+from ._tell import atell, checked_hooks
+from ._transport import FAILURES, build_request, checked, failure, local_server, log
 from ._watch import Tell
 from .exceptions import MistralException
 from .hooks import Hooks
@@ -545,17 +544,10 @@ class AsyncChatStream(Stream[AnswerT]):
         self._response = response
         self._bytes = araw(response)
         try:
-            self._decoder = ChunkDecoder(self._call, response, self._config.limits.event)
-            self._answer = self._decoder.answer
-            self._feed = chunks_told(self._effort.watch, self._decoder.feed)
-            self._heard = False
+            self._start(response)
             ready: list[AnswerT] = []
-            while not self._answer.begun and await self._read():
-                for chunk in self._chunks:
-                    self._heard = True
-                    ready.append(chunk)
-                    if self._answer.begun:
-                        break
+            while not self._decoder.answer.begun and await self._read():
+                ready += self._until_begun()
             self._chunks = chain(ready, self._chunks)
         except BaseException:
             await self._hang_up()
@@ -567,21 +559,13 @@ class AsyncChatStream(Stream[AnswerT]):
         if self._decoder.done:
             await run_out(self._bytes)
             return False
-        if self._heard:
-            restart(cast("httpx.Response", self._response).request)
-            self._heard = False
-        broken = None
+        self._listen(cast("httpx.Response", self._response))
+        data = broken = None
         try:
             data = await anext(self._bytes, None)
         except FAILURES as error:
             broken = failure(error, self._config)
-        if broken is not None:
-            raise self._decoder.broken_by(broken)
-        if data is None:
-            self._decoder.end()
-            return False
-        self._chunks = self._feed(data)
-        return True
+        return self._take(data, broken)
 
     async def _hang_up(self) -> None:
         if self._response is not None:

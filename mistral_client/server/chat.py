@@ -33,7 +33,7 @@ from . import engine, errors, grammar
 from .calls import AnswerReader
 from .conversation import check_function_name, turns_of
 from .engine import EngineError, Generation, Part, Piece, Sampling
-from .envelope import Envelope
+from .envelope import Envelope, event_of
 from .errors import WireError
 from .generation import Event
 from .prompt import PromptFormat, ToolSpec, Turn
@@ -206,9 +206,9 @@ class Answer:
         # The first event says that the engine has begun. What it refuses before that is no stream yet, but an error.
         index, item = await anext(events)
         for number, choice in enumerate(self._choices):
-            yield self._chunk(number, DeltaMessage(role=Role.assistant, content=""))
+            yield event_of(self._envelope.chunk(number, DeltaMessage(role=Role.assistant, content="")))
             if choice.text:
-                yield self._chunk(number, DeltaMessage(content=choice.text))
+                yield event_of(self._envelope.chunk(number, DeltaMessage(content=choice.text)))
         running = len(self._choices)
         shown = time.monotonic()
         while True:
@@ -239,9 +239,10 @@ class Answer:
     def _words(self, index: int, text: str, logprobs: Logprobs | None) -> bytes:
         """A chunk of text. Most have nothing else that is new, so the bytes around it are kept."""
         if logprobs is not None:
-            return self._chunk(index, DeltaMessage(content=text), logprobs)
+            return event_of(self._envelope.chunk(index, DeltaMessage(content=text), logprobs))
         if index not in self._around:
-            head, _, tail = self._chunk(index, DeltaMessage(content=_TEXT)).rpartition(to_json(_TEXT))
+            like_it = event_of(self._envelope.chunk(index, DeltaMessage(content=_TEXT)))
+            head, _, tail = like_it.rpartition(to_json(_TEXT))
             self._around[index] = head, tail
         head, tail = self._around[index]
         return head + to_json(text) + tail
@@ -251,19 +252,8 @@ class Answer:
         delta = DeltaMessage(content=text)
         if choice.calls:
             delta.tool_calls = choice.calls
-        ended = all(choice.end is not None for choice in self._choices)
-        return self._chunk(index, delta, choice.logprobs(), choice.reason(), self._usage() if ended else None)
-
-    def _chunk(
-        self,
-        index: int,
-        delta: DeltaMessage,
-        logprobs: Logprobs | None = None,
-        reason: FinishReason | None = None,
-        usage: UsageInfo | None = None,
-    ) -> bytes:
-        chunk = self._envelope.chunk(index, delta, logprobs, reason, usage)
-        return encode_event(chunk.model_dump_json(exclude_unset=True))
+        usage = self._usage() if all(choice.end is not None for choice in self._choices) else None
+        return event_of(self._envelope.chunk(index, delta, choice.logprobs(), choice.reason(), usage))
 
     def _usage(self) -> UsageInfo:
         ends = [choice.end for choice in self._choices if choice.end is not None]

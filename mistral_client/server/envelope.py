@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 
+from mistral_client._sse import encode_event
 from mistral_client.models.chat_completion import (
     ChatCompletionResponse,
     ChatCompletionResponseChoice,
@@ -53,3 +54,8 @@ class Envelope:
         if usage is not None:
             chunk.usage = usage
         return chunk
+
+
+def event_of(chunk: ChatCompletionStreamResponse) -> bytes:
+    """A chunk as a server-sent event."""
+    return encode_event(chunk.model_dump_json(exclude_unset=True))

@@ -34,7 +34,7 @@ def main() -> int:
     if "profiles" in wished:
         _profiles()
     print(*wanted, sep="\n")
-    print(*dict.fromkeys(goal.limit for goal in wanted if goal.limit and not goal.met), sep="\n")
+    print(*goals.reached(wanted), sep="\n")
     return int(not all(goal.met or goal.limit for goal in wanted))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from . import limits
@@ -41,6 +41,11 @@ class Goal(NamedTuple):
     def __str__(self) -> str:
         why = f"; limit: {self.limit.title}" if self.limit and not self.met else ""
         return f"{'met    ' if self.met else 'NOT met'}  {self.name}: {self.value:.3f}{self.unit}, {self.wanted}{why}"
+
+
+def reached(wanted: Sequence[Goal]) -> list[Limit]:
+    """The limits that keep goals from being met, each once."""
+    return [*dict.fromkeys(goal.limit for goal in wanted if goal.limit and not goal.met)]
 
 
 def of_calls(costs: Costs) -> Iterator[Goal]:

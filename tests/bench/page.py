@@ -9,7 +9,7 @@ from textwrap import wrap
 from tests import marks
 from tests.marks import table
 
-from .goals import Goal
+from .goals import Goal, reached
 
 __all__ = ["PAGE", "fill", "goals", "table"]
 
@@ -26,7 +26,7 @@ def goals(wanted: Sequence[Goal]) -> Iterator[str]:
     """One line for each, and then what keeps those that are not met from it."""
     rows = ([goal.name, f"{goal.value:.3f}{goal.unit}", goal.wanted, _verdict(goal)] for goal in wanted)
     yield from table(["", "measured", "goal", ""], rows)
-    limits = dict.fromkeys(goal.limit for goal in wanted if goal.limit and not goal.met)
+    limits = reached(wanted)
     if limits:
         yield from ("", "What is not met, and why:", "")
         for limit in limits:

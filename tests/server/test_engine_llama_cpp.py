@@ -399,9 +399,8 @@ def test_a_long_text_is_the_mean_of_its_stretches(engine):
 
 def test_a_text_has_one_embedding_whatever_it_comes_with(engine, prompt):
     """Texts of different lengths in one batch once had the mean over their last tokens alone."""
-    prompts = [
-        engine.tokenize([text]) for text in ("Hi", "The cat sleeps on it.", "The cat", "x" * 40, "Ho", "The dog")
-    ]
+    texts = ("Hi", "The cat sleeps on the sofa.", "The cat", "x" * 40, "Ho", "The dog")
+    prompts = [engine.tokenize([text]) for text in texts]
     alone = [engine.embed([prompt])[0] for prompt in prompts]
     together = []
     threads = [threading.Thread(target=lambda: together.append(engine.embed(prompts))) for _ in range(3)]

@@ -218,6 +218,7 @@ class LlamaCppEngine:
 
         A prompt of more than a batch, about 256 tokens, is read in stretches that do not see each other; its vector is
         the mean of theirs, weighted by their length. A model made for embeddings reads any prompt at a stroke.
+        Prompts of one length are read at once, so a vector may differ by rounding with what it is made beside.
         """
         for prompt in prompts:
             length = len(self._front) + len(prompt) + len(self._back)

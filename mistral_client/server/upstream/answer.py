@@ -16,7 +16,6 @@ from mistral_client.models.chat_completion import (
     ChatMessage,
     DeltaMessage,
     FinishReason,
-    Logprobs,
     Role,
     TextChunk,
     ThinkingChunk,
@@ -25,7 +24,7 @@ from mistral_client.models.chat_completion import (
 from mistral_client.models.common import UsageInfo
 
 from ..engine import Generation, Piece
-from ..envelope import Envelope
+from ..envelope import Envelope, event_of
 from ..metrics import Observation
 from .failure import no_call, of_upstream
 from .request import call_id, must_call
@@ -64,16 +63,18 @@ class Answer:
         last finish reason waits for the usage.
         """
         for index in range(self._body.n or 1):
-            yield self._event(index, DeltaMessage(role=Role.assistant, content=""))
+            yield event_of(self._envelope.chunk(index, DeltaMessage(role=Role.assistant, content="")))
             if self.prefix:
-                yield self._event(index, DeltaMessage(content=self.prefix))
+                yield event_of(self._envelope.chunk(index, DeltaMessage(content=self.prefix)))
         reasons: dict[int, str] = {}
         try:
             async for chunk in asked.result:
                 for choice in chunk.choices:
                     if (content := _content(choice.delta)) or choice.logprobs is not None:
                         self._observation.token(choice.index, Piece(_said(content)))
-                        yield self._event(choice.index, DeltaMessage(content=content), choice.logprobs)
+                        yield event_of(
+                            self._envelope.chunk(choice.index, DeltaMessage(content=content), choice.logprobs)
+                        )
                     if choice.finish_reason is not None:
                         reasons[choice.index] = choice.finish_reason
             answer = await asked.result.final_response()
@@ -94,7 +95,8 @@ class Answer:
             delta = DeltaMessage(content="")
             if calls[index]:
                 delta.tool_calls = [_call(number, call) for number, call in enumerate(calls[index])]
-            yield self._event(index, delta, reason=reason, usage=usage if position == len(told) else None)
+            last = usage if position == len(told) else None
+            yield event_of(self._envelope.chunk(index, delta, reason=reason, usage=last))
         yield encode_event("[DONE]")
 
     def _choice(self, choice: ChatCompletionResponseChoice, usage: UsageInfo) -> ChatCompletionResponseChoice:
@@ -129,17 +131,6 @@ class Answer:
         if given == FinishReason.length and cut_by_context:
             return FinishReason.model_length
         return given
-
-    def _event(
-        self,
-        index: int,
-        delta: DeltaMessage,
-        logprobs: Logprobs | None = None,
-        reason: str | None = None,
-        usage: UsageInfo | None = None,
-    ) -> bytes:
-        chunk = self._envelope.chunk(index, delta, logprobs, reason, usage)
-        return encode_event(chunk.model_dump_json(exclude_unset=True))
 
 
 def _usage(given: UsageInfo) -> UsageInfo:

@@ -8,7 +8,7 @@ import work as w
 from httpx_aiohttp import AiohttpTransport
 
 from mistral_client import MistralAsyncClient, _calls
-from mistral_client._exchange import Received, decoded
+from mistral_client._exchange import Received, decoded, reader_of
 from mistral_client._transport import build_request
 
 CHAT = f"{w.URL}/v1/chat/completions"
@@ -51,7 +51,7 @@ ANSWERED = Received(answered.status_code, answered.headers, answered.content)
 def typed():
     """What a call takes for typed objects in place of dicts, both ways."""
     _calls.chat(w.MESSAGES, w.CHAT, {})
-    decoded(CALL.answer, ANSWERED.content, ANSWERED, 200, "")
+    decoded(reader_of(CALL.answer), ANSWERED.content, ANSWERED, 200, "")
 
 
 def plain():

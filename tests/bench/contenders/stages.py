@@ -10,7 +10,7 @@ import work as w
 from mistral_client import ChatCompletionStreamResponse, MistralClient, _calls
 from mistral_client._body import raw, received
 from mistral_client._chunks import DONE, ChunkDecoder
-from mistral_client._exchange import Effort, decoded
+from mistral_client._exchange import Effort, decoded, reader_of
 from mistral_client._http_chunks import ChunkJoiner
 from mistral_client._sse import EventDecoder
 from mistral_client._transport import build_request
@@ -111,7 +111,7 @@ w.measured(
         "call.arguments": w.repeated(lambda: _calls.chat(w.MESSAGES, w.CHAT, {})),
         "call.request": w.repeated(lambda: request(CALL)),
         "call.transport": w.repeated(lambda: received(sent(CALL), client._config.limits)),
-        "call.typed": w.repeated(lambda: decoded(CALL.answer, ANSWERED.content, ANSWERED, 200, "")),
+        "call.typed": w.repeated(lambda: decoded(reader_of(CALL.answer), ANSWERED.content, ANSWERED, 200, "")),
         "call.whole": w.repeated(lambda: client.chat(w.MESSAGES, w.CHAT)),
     }
 )
